@@ -1,0 +1,12 @@
+//! What the other crates agree on: folders, `coracle.toml`, the guest kernel's command line, and the wire
+//! between host and guest.
+
+pub mod cmdline;
+pub mod file;
+pub mod folders;
+pub mod size;
+pub mod stages;
+pub mod wire;
+
+pub use file::File;
+pub use folders::Folders;

@@ -1,0 +1,19 @@
+//! The virtual machine monitor: [`run`] turns a [`Spec`] into a microVM and returns when it is gone.
+
+mod boot;
+mod bus;
+mod console;
+pub mod fs;
+pub mod host;
+mod interrupt;
+pub mod layout;
+mod machine;
+mod memory;
+mod ports;
+mod spec;
+mod vcpu;
+mod virtio;
+
+pub use boot::initramfs::initramfs;
+pub use machine::{Error, run};
+pub use spec::{Exit, Share, Spec};
