@@ -26,6 +26,9 @@ pub struct Spec {
     /// sent: the port as 32 bits little-endian, with one descriptor (`SCM_RIGHTS`), a stream socket that carries the
     /// connection.
     pub vsock: Option<OwnedFd>,
+    /// An empty folder to shut the whole process into before the guest runs; see [`jail`](crate::jail). Only for a process
+    /// that does nothing but run this microVM.
+    pub jail: Option<OwnedFd>,
     /// Where the kernel's own messages go; see `console` for the limit.
     pub console: Option<File>,
 }

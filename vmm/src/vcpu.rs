@@ -18,6 +18,7 @@ use crate::bus::Bus;
 use crate::console::Console;
 use crate::ports::{Ports, Request};
 use crate::spec::Exit;
+use crate::virtio::worker::STACK;
 
 /// Brings a processor out of the guest. Nothing else in the process uses it.
 const KICK: Signal = Signal::SIGUSR1;
@@ -67,7 +68,7 @@ impl Vcpu {
     /// Starts processor `number`; how it ended goes to `ended`.
     pub(crate) fn start(number: u8, fd: VcpuFd, shared: Arc<Shared>, ended: Sender<Exit>) -> io::Result<Vcpu> {
         let own = Arc::clone(&shared);
-        let thread = Builder::new().name(format!("vcpu{number}")).spawn(move || {
+        let thread = Builder::new().name(format!("vcpu{number}")).stack_size(STACK).spawn(move || {
             if let Some(exit) = run(fd, &own) {
                 // Nobody listens any more when another processor ended the machine first.
                 let _ = ended.send(exit);

@@ -58,8 +58,28 @@ pub(crate) fn supported(kvm: &Kvm) -> Result<CpuId, Error> {
             entry.ecx |= 1 << 24;
         }
     }
+    fix_xsave_size(cpuid.as_mut_slice());
     Ok(cpuid)
 }
+
+/// Leaf 0xd says how large the state of all features is that may be switched on; KVM reports the host's size, which
+/// can hold features that guests do not get, and Linux warns of that. Each feature's own leaf has its size (EAX) and
+/// offset (EBX) (Intel SDM volume 1, section 13.2).
+fn fix_xsave_size(entries: &mut [kvm_cpuid_entry2]) {
+    let leaf = |entry: &&kvm_cpuid_entry2| entry.function == 0xd;
+    let Some(features) = entries.iter().filter(leaf).find(|entry| entry.index == 0).map(|entry| entry.eax) else {
+        return;
+    };
+    let enabled = |entry: &&kvm_cpuid_entry2| (2..32).contains(&entry.index) && features >> entry.index & 1 == 1;
+    let ends = entries.iter().filter(leaf).filter(enabled).map(|entry| entry.eax.saturating_add(entry.ebx));
+    let size = ends.max().unwrap_or(0).max(XSAVE_LEGACY);
+    for entry in entries.iter_mut().filter(|entry| entry.function == 0xd && entry.index == 0) {
+        entry.ecx = size;
+    }
+}
+
+/// The legacy area and the header, which every XSAVE image has.
+const XSAVE_LEGACY: u32 = 512 + 64;
 
 /// Tells processor `vcpu` of `count` what it is.
 pub(crate) fn set_cpuid(fd: &VcpuFd, supported: &CpuId, vcpu: u8, count: u8) -> Result<(), Error> {
@@ -185,6 +205,18 @@ mod tests {
         let page = read(directory + 8 * 8);
         assert_eq!(page & !0xfff, 16 << 20);
         assert_eq!(page & LARGE_PAGE, LARGE_PAGE);
+    }
+
+    #[test]
+    fn the_xsave_size_is_that_of_the_features_offered() {
+        let entry =
+            |index, eax, ebx| kvm_cpuid_entry2 { function: 0xd, index, eax, ebx, ecx: 0x340, ..Default::default() };
+        let mut entries = [entry(0, 7, 0x240), entry(1, 5, 0), entry(2, 0x100, 0x240), entry(9, 8, 0xa80)];
+        fix_xsave_size(&mut entries);
+        assert_eq!(entries[0].ecx, 0x340);
+        entries[0].eax = 3;
+        fix_xsave_size(&mut entries);
+        assert_eq!(entries[0].ecx, 0x240);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Puts an ELF kernel into guest memory by mapping the file there, so that no start pays for copying it.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use crate::layout;
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 
 /// Size of the ELF header and of each program header (System V ABI, 64-bit object file format).
 const HEADER: usize = 64;
@@ -17,6 +17,8 @@ const PROGRAM_HEADER: usize = 56;
 const MOST_SEGMENTS: u16 = 64;
 /// Loadable segment.
 const PT_LOAD: u32 = 1;
+/// Flag of a segment whose pages the program writes to.
+const PF_WRITE: u32 = 2;
 /// x86-64.
 const EM_X86_64: u16 = 62;
 /// The size of a page.
@@ -56,12 +58,15 @@ struct Segment {
     address: u64,
     in_file: u64,
     in_memory: u64,
+    writable: bool,
 }
 
 /// What the kernel says of itself.
 pub(crate) struct Kernel {
     /// Guest physical address of its 64-bit entry.
     pub(crate) entry: u64,
+    /// Guest physical address of the first data it writes to; `end` if it has none.
+    pub(crate) data: u64,
     /// First guest physical address behind it.
     pub(crate) end: u64,
 }
@@ -81,18 +86,23 @@ pub(crate) fn load(file: &File, memory: &Memory) -> Result<Kernel, Error> {
     }
     file.read_exact_at(&mut headers, table).map_err(Error::Read)?;
 
-    let mut end = 0;
+    let segments: Vec<_> = headers.chunks_exact(PROGRAM_HEADER).filter_map(parse_segment).collect();
+    let mut kernel = Kernel { entry, data: u64::MAX, end: 0 };
     let mut entered = false;
-    for segment in headers.chunks_exact(PROGRAM_HEADER).filter_map(parse_segment) {
-        let last = check(&segment, size, memory)?;
+    for segment in &segments {
+        let last = check(segment, size, memory)?;
         entered |= (segment.address..last).contains(&entry);
-        end = end.max(last);
-        place(file, &segment, memory)?;
+        kernel.end = kernel.end.max(last);
+        kernel.data = if segment.writable { kernel.data.min(segment.address) } else { kernel.data };
     }
     if !entered {
         return Err(Error::Format("one whose entry point is outside of it"));
     }
-    Ok(Kernel { entry, end })
+    kernel.data = kernel.data.min(kernel.end);
+    // Before anything is copied there, or small pages are already in place.
+    memory::expect_dense(memory, kernel.data, kernel.end);
+    segments.iter().try_for_each(|segment| place(file, segment, memory))?;
+    Ok(kernel)
 }
 
 /// Entry address, offset of the program headers, and their number.
@@ -123,6 +133,7 @@ fn parse_segment(header: &[u8]) -> Option<Segment> {
         address: u64_at(header, 24),
         in_file: u64_at(header, 32),
         in_memory: u64_at(header, 40),
+        writable: u32_at(header, 4) & PF_WRITE != 0,
     })
 }
 
@@ -140,13 +151,14 @@ fn check(segment: &Segment, size: u64, memory: &Memory) -> Result<u64, Error> {
     Ok(end)
 }
 
-/// Maps the whole pages of a segment and copies the ends that share a page with something else.
+/// Maps the whole pages of a segment and copies the ends that share a page with something else. Data is copied whole: the
+/// kernel writes to most of it at once, and a private copy made then costs a fault, a copy and a flush for each page.
 fn place(file: &File, segment: &Segment, memory: &Memory) -> Result<(), Error> {
     let file_end = segment.address + segment.in_file;
     let first = segment.address.next_multiple_of(PAGE);
     let last = file_end - file_end % PAGE;
     let aligned = segment.offset % PAGE == segment.address % PAGE;
-    if !aligned || first >= last {
+    if segment.writable || !aligned || first >= last {
         return copy(file, segment, segment.address, file_end, memory);
     }
     map(file, segment.offset + (first - segment.address), first, last - first, memory)?;
@@ -156,9 +168,11 @@ fn place(file: &File, segment: &Segment, memory: &Memory) -> Result<(), Error> {
 
 /// Copies the part of a segment between two guest addresses.
 fn copy(file: &File, segment: &Segment, from: u64, to: u64, memory: &Memory) -> Result<(), Error> {
-    let mut buffer = vec![0; (to - from) as usize];
-    file.read_exact_at(&mut buffer, segment.offset + (from - segment.address)).map_err(Error::Read)?;
-    memory.write_slice(&buffer, GuestAddress(from)).map_err(|error| Error::Write(from, error))
+    let mut source = file;
+    source.seek(SeekFrom::Start(segment.offset + (from - segment.address))).map_err(Error::Read)?;
+    memory
+        .read_exact_volatile_from(GuestAddress(from), &mut file.as_fd(), (to - from) as usize)
+        .map_err(|error| Error::Write(from, error))
 }
 
 /// Replaces whole pages of guest memory by private pages of `file`.

@@ -4,7 +4,7 @@ use linux_loader::bootparam::{boot_e820_entry, boot_params};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::layout;
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 
 /// Value of the magic fields of the boot protocol (Linux Documentation/arch/x86/boot.rst).
 const BOOT_FLAG: u16 = 0xaa55;
@@ -39,6 +39,7 @@ pub(crate) fn write(memory: &Memory, command_line: &str, initramfs: &[u8], kerne
     line.push(0);
     memory.write_slice(&line, layout::COMMAND_LINE).map_err(failed("kernel command line"))?;
     let at = initramfs_address(memory, initramfs.len() as u64, kernel_end)?;
+    memory::expect_dense(memory, page_table_start(memory, at), low_end(memory));
     memory.write_slice(initramfs, GuestAddress(at)).map_err(failed("initial file system"))?;
 
     let mut page = boot_params::default();
@@ -55,10 +56,21 @@ pub(crate) fn write(memory: &Memory, command_line: &str, initramfs: &[u8], kerne
     memory.write_obj(page, layout::ZERO_PAGE).map_err(failed("boot parameters"))
 }
 
+/// The kernel's first allocation is its table of pages, 64 bytes for each of 4096, as high as it goes below the initial
+/// file system, and it fills all of that.
+fn page_table_start(memory: &Memory, initramfs: u64) -> u64 {
+    let bytes: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    initramfs.saturating_sub(bytes / (PAGE / 64))
+}
+
+/// The end of the first range of memory.
+fn low_end(memory: &Memory) -> u64 {
+    memory.iter().next().map_or(0, |region| region.last_addr().0 + 1)
+}
+
 /// As high as possible in the first range of memory, so that it is far from where the kernel allocates first.
 fn initramfs_address(memory: &Memory, size: u64, kernel_end: u64) -> Result<u64, Error> {
-    let low_end = memory.iter().next().map_or(0, |region| region.last_addr().0 + 1);
-    let at = low_end.checked_sub(size).ok_or(Error::NoRoom(size))? & !(PAGE - 1);
+    let at = low_end(memory).checked_sub(size).ok_or(Error::NoRoom(size))? & !(PAGE - 1);
     if at < kernel_end { Err(Error::NoRoom(size)) } else { Ok(at) }
 }
 

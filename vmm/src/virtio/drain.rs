@@ -1,6 +1,6 @@
 //! Serving all that waits in a queue: the loop that most devices have.
 
-use virtio_queue::{Error, Queue, QueueOwnedT, QueueT};
+use virtio_queue::{Error, Queue, QueueT};
 
 use super::buffers::Buffers;
 use crate::interrupt::Interrupt;

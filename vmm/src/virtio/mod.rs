@@ -6,6 +6,8 @@ pub(crate) mod drain;
 pub(crate) mod fs;
 pub(crate) mod mmio;
 pub(crate) mod rng;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod vsock;
 pub(crate) mod worker;
 

@@ -10,6 +10,10 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 /// Token of the stop event; devices use others.
 pub(crate) const STOP: u64 = u64::MAX;
 
+/// Stack of a thread: far more than the depth of our calls needs, and too small for the host to give it a huge page at the
+/// first touch, as it does with the usual 2 MiB.
+pub(crate) const STACK: usize = 256 << 10;
+
 /// A running thread; dropped, it is told to stop and waited for.
 pub(crate) struct Worker {
     stop: EventFd,
@@ -22,7 +26,7 @@ impl Worker {
         let stop = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
         let epoll = Epoll::new()?;
         epoll.ctl(ControlOperation::Add, stop.as_raw_fd(), EpollEvent::new(EventSet::IN, STOP))?;
-        let thread = Builder::new().name(name.to_owned()).spawn(move || work(epoll))?;
+        let thread = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || work(epoll))?;
         Ok(Worker { stop, thread: Some(thread) })
     }
 }
