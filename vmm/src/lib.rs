@@ -6,6 +6,7 @@ mod console;
 pub mod fs;
 pub mod host;
 mod interrupt;
+pub mod jail;
 pub mod layout;
 mod machine;
 mod memory;
@@ -15,5 +16,5 @@ mod vcpu;
 mod virtio;
 
 pub use boot::initramfs::initramfs;
-pub use machine::{Error, run};
+pub use machine::{Ended, Error, run};
 pub use spec::{Exit, Share, Spec};

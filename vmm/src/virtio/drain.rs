@@ -1,6 +1,6 @@
 //! Serving all that waits in a queue: the loop that most devices have.
 
-use virtio_queue::{Error, Queue, QueueT};
+use virtio_queue::{DescriptorChain, Error, Queue, QueueOwnedT, QueueT};
 
 use super::buffers::Buffers;
 use crate::interrupt::Interrupt;
@@ -18,7 +18,7 @@ pub(crate) fn drain(
 ) -> Result<(), Error> {
     loop {
         queue.disable_notification(memory)?;
-        while let Some(chain) = queue.pop_descriptor_chain(memory) {
+        while let Some(chain) = next(queue, memory)? {
             let head = chain.head_index();
             let written = Buffers::of(memory, chain).map_or(0, |buffers| serve(&buffers));
             queue.add_used(memory, head, written as u32)?;
@@ -31,4 +31,10 @@ pub(crate) fn drain(
             return Ok(());
         }
     }
+}
+
+/// The next chain that waits in `queue`. Unlike [`QueueT::pop_descriptor_chain`] it tells an empty ring from a broken one:
+/// a driver that claims more entries than the ring has would else keep the device busy for ever.
+pub(crate) fn next<'a>(queue: &mut Queue, memory: &'a Memory) -> Result<Option<DescriptorChain<&'a Memory>>, Error> {
+    Ok(queue.iter(memory)?.next())
 }

@@ -14,6 +14,7 @@ use super::packet::{HEADER, Header, Operation, SHUTDOWN_BOTH, SHUTDOWN_RECEIVE, 
 use crate::interrupt::Interrupt;
 use crate::memory::Memory;
 use crate::virtio::buffers::{self, Buffers};
+use crate::virtio::drain;
 
 /// Token of the driver's notifications; connections have their number, from 1.
 pub(super) const KICK: u64 = 0;
@@ -108,7 +109,7 @@ impl Muxer {
         loop {
             self.transmit.disable_notification(&memory)?;
             while self.answers.len() < MOST_ANSWERS {
-                let Some(chain) = self.transmit.pop_descriptor_chain(&memory) else { break };
+                let Some(chain) = drain::next(&mut self.transmit, &memory)? else { break };
                 let head = chain.head_index();
                 if let Some(buffers) = Buffers::of(&memory, chain) {
                     self.packet(&buffers);
@@ -276,7 +277,7 @@ impl Muxer {
         loop {
             self.receive.disable_notification(&memory)?;
             while !(self.answers.is_empty() && self.senders.is_empty()) {
-                let Some(chain) = self.receive.pop_descriptor_chain(&memory) else { break };
+                let Some(chain) = drain::next(&mut self.receive, &memory)? else { break };
                 let head = chain.head_index();
                 let buffers = Buffers::of(&memory, chain).unwrap_or_default();
                 let length = self.next_packet(&buffers);
