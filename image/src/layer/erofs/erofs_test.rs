@@ -1,0 +1,123 @@
+//! Tests of the image as a file; integration tests mount it.
+
+use std::os::unix::fs::FileExt;
+
+use proptest::prelude::*;
+
+use super::super::tar_builder::{Entry, checksum, tar};
+use super::super::{Error, Limits, Summary, write};
+use super::format::BLOCK;
+
+fn image(bytes: &[u8], limits: Limits) -> Result<(Vec<u8>, Summary), Error> {
+    let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
+    let summary = write(&mut &*bytes, &file, &limits)?;
+    let mut image = vec![0; summary.image_bytes as usize];
+    file.read_exact_at(&mut image, 0).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), summary.image_bytes);
+    Ok((image, summary))
+}
+
+fn sample(first: &str) -> Vec<u8> {
+    tar([
+        Entry::file("a", first).xattr("user.a", "b"),
+        Entry::file("large", [7; 10_000]),
+        Entry::directory("folder"),
+        Entry::link("folder/a", "a"),
+        Entry::file(".wh.gone", ""),
+    ])
+}
+
+#[test]
+fn the_same_tar_gives_the_same_bytes() {
+    let first = image(&sample("text"), Limits::default()).unwrap();
+    assert_eq!(first, image(&sample("text"), Limits::default()).unwrap());
+    assert_eq!(first.1.entries, 5);
+    assert_eq!(first.1.tar_bytes, sample("text").len() as u64);
+    assert_eq!(first.1.image_bytes % BLOCK as u64, 0);
+}
+
+#[test]
+fn different_content_gives_a_different_uuid() {
+    let uuid = |text| image(&sample(text), Limits::default()).unwrap().0[1024 + 48..1024 + 64].to_vec();
+    assert_ne!(uuid("text"), uuid("tex?"));
+    assert_eq!((uuid("text")[6] >> 4, uuid("text")[8] >> 6), (8, 2), "version and variant");
+}
+
+#[test]
+fn large_files_begin_on_a_block_boundary() {
+    let (image, _) = image(&sample("text"), Limits::default()).unwrap();
+    assert_eq!(image[BLOCK..BLOCK + 10_000], [7; 10_000]);
+}
+
+#[test]
+fn an_empty_tar_is_an_empty_root() {
+    for bytes in [&[][..], &[0; 1024]] {
+        assert_eq!(image(bytes, Limits::default()).unwrap().1.image_bytes, 2 * BLOCK as u64);
+    }
+}
+
+#[test]
+fn limits_hold_and_the_error_names_the_entry() {
+    let bytes = sample("text");
+    let fails = |limits| image(&bytes, limits).unwrap_err().to_string();
+    let default = Limits::default();
+    assert_eq!(fails(Limits { bytes: 9_000, ..default }), "Cannot read tar entry \"large\"");
+    assert_eq!(fails(Limits { entries: 3, ..default }), "Cannot take tar entry \"folder/a\" into the layer");
+    assert_eq!(fails(Limits { metadata: 400, ..default }), "Cannot take tar entry \"folder\" into the layer");
+}
+
+#[test]
+fn a_sparse_file_cannot_be_larger_than_the_limit() {
+    let sparse = |size: &str| {
+        tar([Entry::file("s", "").pax("GNU.sparse.size", size).pax("GNU.sparse.map", format!("{size},0"))])
+    };
+    let limits = Limits { bytes: 10 << 20, ..Limits::default() };
+    assert_eq!(image(&sparse("8388608"), limits).unwrap().1.image_bytes, (8 << 20) + 2 * BLOCK as u64);
+    for size in ["10485760", "18446744073709551615"] {
+        assert!(matches!(image(&sparse(size), limits), Err(Error::Data { .. })));
+    }
+}
+
+#[test]
+fn names_that_lead_out_are_refused_by_name() {
+    for (name, shown) in [("a/../../b", "\"a/../../b\""), (".wh...", "\".wh...\"")] {
+        let error = image(&tar([Entry::file(name, "x")]), Limits::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("Cannot take tar entry {shown} into the layer"));
+    }
+    let error = image(&tar([Entry::file("x", "").pax("path", "a\0b")]), Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "Cannot take tar entry \"a\\x00b\" into the layer");
+}
+
+#[test]
+fn an_open_hard_link_is_named_at_the_end() {
+    let error = image(&tar([Entry::link("a", "lower/b"), Entry::file("c", "")]), Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "Cannot take tar entry \"a\" into the layer");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let error = write(&mut &*sample("text"), &full, &Limits::default()).unwrap_err();
+    assert!(matches!(error, Error::Image(super::Error::Write(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_damage_to_a_tar_makes_it_panic(damage in proptest::collection::vec((0usize..20_000, any::<u8>()), 1..4)) {
+        let mut bytes = sample("text");
+        let length = bytes.len();
+        for (offset, byte) in damage {
+            bytes[offset % length] = byte;
+            // Most damage would end at the checksum of a header.
+            let header = offset % length / 512 * 512;
+            let block: &mut [u8; 512] = (&mut bytes[header..header + 512]).try_into().unwrap();
+            if block[257..262] == *b"ustar" {
+                checksum(block);
+            }
+        }
+        if let Ok((image, summary)) = image(&bytes, Limits { bytes: 1 << 20, ..Limits::default() }) {
+            prop_assert_eq!(image.len() as u64, summary.image_bytes);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The tree of one layer in memory: entries are put in as the tar brings them, the last one of a name counts.
+//!
+//! As extracting would do it: a folder over a folder keeps what is in it and takes the new attributes; anything else
+//! replaces what was there, and is never written through a link. Folders on the way to a name are made if the tar
+//! does not have them (0755, root, 1970). A symbolic link on the way is followed inside the layer, as containerd and
+//! umoci do, `..` never leading above its root.
+
+mod node;
+mod resolve;
+
+use super::{path, whiteout, xattr};
+
+pub(super) use self::node::{Attributes, Data, Directory, Index, Inode, Node, ROOT, Special};
+
+/// What one inode counts towards the limit of metadata, beside its names, about as much as it takes in memory.
+const INODE_COST: u64 = 128;
+
+/// Why an entry cannot be in a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its name.
+    #[error("Its name cannot be in a layer")]
+    Path(#[from] path::Error),
+    /// Its name, as a whiteout's.
+    #[error("Its name is no valid whiteout")]
+    Whiteout(#[from] whiteout::Error),
+    /// One of its extended attributes.
+    #[error("It has an extended attribute that a layer cannot hold")]
+    Xattr(#[from] xattr::Error),
+    /// The root of a layer must be a folder.
+    #[error("It would replace the root of the layer")]
+    Root,
+    /// Something on the way is no folder.
+    #[error("{parent} is not a folder, nothing can be in it")]
+    Parent {
+        /// What is no folder.
+        parent: String,
+    },
+    /// Symbolic links lead in a circle.
+    #[error("The symbolic links on the way to it lead in a circle, or too far")]
+    Loop,
+    /// The target of a hard link is not in this layer.
+    #[error("It is a hard link to {target}, which this layer does not have")]
+    LinkTarget {
+        /// What it would be a link to.
+        target: String,
+    },
+    /// The target of a hard link is a folder.
+    #[error("It is a hard link to {target}, which is a folder")]
+    LinkFolder {
+        /// What it would be a link to.
+        target: String,
+    },
+    /// A symbolic link with a target that Linux cannot have.
+    #[error(
+        "It is a symbolic link with an empty target, one longer than {} bytes, or with a NUL in it",
+        node::MAX_TARGET
+    )]
+    Symlink,
+    /// A device that overlayfs takes for a whiteout.
+    #[error("It is a character device 0:0, which overlayfs takes for a whiteout")]
+    WhiteoutDevice,
+    /// A device whose number does not fit.
+    #[error("Device {major}:{minor} is beyond what Linux can number")]
+    Device {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// Too many files and folders.
+    #[error("The layer has more than the {limit} files and folders allowed")]
+    TooMany {
+        /// The limit.
+        limit: u64,
+    },
+    /// Too long names and attributes.
+    #[error("The names and attributes of the layer take more than the {limit} bytes allowed")]
+    TooMuch {
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+/// The tree of a layer that is being read.
+pub(super) struct Tree {
+    inodes: Vec<Inode>,
+    /// Hard links to names that were not there yet.
+    pending: Vec<Pending>,
+    entries: u64,
+    max_entries: u64,
+    metadata: u64,
+    max_metadata: u64,
+}
+
+/// A hard link to a name that was not there yet; its inode is a placeholder.
+struct Pending {
+    folder: Index,
+    name: Box<[u8]>,
+    inode: Index,
+}
+
+impl Tree {
+    /// A tree of nothing but a root, with an end to what may be put into it.
+    pub(super) fn new(max_entries: u64, max_metadata: u64) -> Tree {
+        let root = Inode { attributes: Attributes::implied(), node: Node::Directory(Directory::default()) };
+        Tree { inodes: vec![root], pending: Vec::new(), entries: 0, max_entries, metadata: 0, max_metadata }
+    }
+
+    /// Puts in a folder.
+    pub(super) fn directory(&mut self, path: &[&[u8]], attributes: Attributes) -> Result<(), Error> {
+        let Some((name, parents)) = path.split_last() else {
+            return self.set_attributes(ROOT, attributes);
+        };
+        let parent = self.folder(parents)?;
+        match self.child(parent, name) {
+            Some(old) if self.is_folder(old) => self.set_attributes(old, attributes),
+            _ => {
+                self.charge_xattrs(&attributes)?;
+                let node = Node::Directory(Directory::default());
+                self.add(parent, name, Inode { attributes, node }).map(|_| ())
+            }
+        }
+    }
+
+    /// Puts in anything but a folder or a hard link.
+    pub(super) fn insert(&mut self, path: &[&[u8]], attributes: Attributes, node: Node) -> Result<(), Error> {
+        let (name, parents) = path.split_last().ok_or(Error::Root)?;
+        let parent = self.folder(parents)?;
+        self.charge_xattrs(&attributes)?;
+        self.charge(node.cost())?;
+        self.add(parent, name, Inode { attributes, node }).map(|_| ())
+    }
+
+    /// Puts in another name for what `target`, as the tar has it, names: now, or at the end if it is not there yet.
+    pub(super) fn link(&mut self, path: &[&[u8]], target: &[u8], entry: &[u8]) -> Result<(), Error> {
+        let target_path = path::clean(target)?;
+        let (name, parents) = path.split_last().ok_or(Error::Root)?;
+        let parent = self.folder(parents)?;
+        match self.find(&target_path).map(|inode| (inode, self.node(inode))) {
+            None | Some((_, None | Some(Node::Pending { .. }))) => {}
+            Some((_, Some(Node::Directory(_)))) => {
+                return Err(Error::LinkFolder { target: path::printable(target) });
+            }
+            Some((inode, Some(_))) => {
+                self.count()?;
+                self.charge(name.len() as u64)?;
+                self.enter(parent, name, inode);
+                return Ok(());
+            }
+        }
+        self.charge((target.len() + entry.len() + name.len()) as u64)?;
+        let node = Node::Pending { target: target.into(), entry: entry.into() };
+        let inode = self.add(parent, name, Inode { attributes: Attributes::implied(), node })?;
+        self.pending.push(Pending { folder: parent, name: (*name).into(), inode });
+        Ok(())
+    }
+
+    /// Hides `name` of lower layers in a folder.
+    pub(super) fn whiteout(&mut self, folder: &[&[u8]], name: &[u8]) -> Result<(), Error> {
+        let folder = self.folder(folder)?;
+        self.count()?;
+        self.charge(name.len() as u64)?;
+        if let Some(directory) = self.directory_mut(folder) {
+            directory.whiteouts.insert(name.into());
+        }
+        Ok(())
+    }
+
+    /// Hides everything of lower layers in a folder.
+    pub(super) fn opaque(&mut self, folder: &[&[u8]]) -> Result<(), Error> {
+        let folder = self.folder(folder)?;
+        if let Some(directory) = self.directory_mut(folder) {
+            directory.opaque = true;
+        }
+        Ok(())
+    }
+
+    /// Resolves what could not be resolved before the end. An error comes with the name of its entry.
+    pub(super) fn finish(mut self) -> Result<Finished, (Box<[u8]>, Error)> {
+        self.resolve_links()?;
+        self.place_whiteouts();
+        Ok(Finished { inodes: self.inodes })
+    }
+
+    /// Turns whiteouts into devices. A whiteout hides only what lower layers have: a name that this layer has too
+    /// stays, and a folder of that name becomes opaque. Inside an opaque folder there is nothing to hide, and
+    /// overlayfs would list the devices.
+    fn place_whiteouts(&mut self) {
+        let mut device = None;
+        // A folder comes before the folders in it.
+        for number in 0..self.inodes.len() {
+            let folder = Index(number as u32);
+            let Some(directory) = self.directory_mut(folder) else {
+                continue;
+            };
+            let whiteouts = std::mem::take(&mut directory.whiteouts);
+            if directory.opaque || directory.inside_opaque {
+                let inside: Vec<Index> = directory.entries.values().copied().collect();
+                for child in inside {
+                    if let Some(directory) = self.directory_mut(child) {
+                        directory.inside_opaque = true;
+                    }
+                }
+                continue;
+            }
+            for name in whiteouts {
+                match self.child(folder, &name) {
+                    None => {
+                        let device = *device.get_or_insert_with(|| self.push(Inode::whiteout()));
+                        self.enter(folder, &name, device);
+                    }
+                    Some(child) => {
+                        if let Some(hiding) = self.directory_mut(child) {
+                            hiding.opaque = true;
+                        }
+                    }
+                }
+            }
+        }
+        for inode in &mut self.inodes {
+            let Some(directory) = inode.directory() else {
+                continue;
+            };
+            if directory.opaque {
+                xattr::set_opaque(&mut inode.attributes.xattrs);
+            } else if device.is_some_and(|device| directory.entries.values().any(|child| *child == device)) {
+                xattr::set_origin(&mut inode.attributes.xattrs);
+            }
+        }
+    }
+
+    fn set_attributes(&mut self, folder: Index, attributes: Attributes) -> Result<(), Error> {
+        self.count()?;
+        self.charge_xattrs(&attributes)?;
+        if let Some(inode) = self.inodes.get_mut(folder.0 as usize) {
+            inode.attributes = attributes;
+        }
+        Ok(())
+    }
+
+    /// Makes a new inode and gives it a name, in place of whatever had it.
+    fn add(&mut self, folder: Index, name: &[u8], inode: Inode) -> Result<Index, Error> {
+        self.count()?;
+        self.charge(INODE_COST + name.len() as u64)?;
+        let index = self.push(inode);
+        self.enter(folder, name, index);
+        Ok(index)
+    }
+
+    fn push(&mut self, inode: Inode) -> Index {
+        // The limit of entries is far below what 32 bits hold; see `count`.
+        let index = Index(self.inodes.len() as u32);
+        self.inodes.push(inode);
+        index
+    }
+
+    fn enter(&mut self, folder: Index, name: &[u8], inode: Index) {
+        if let Some(directory) = self.directory_mut(folder) {
+            directory.entries.insert(name.into(), inode);
+        }
+    }
+
+    fn child(&self, folder: Index, name: &[u8]) -> Option<Index> {
+        match self.node(folder)? {
+            Node::Directory(directory) => directory.entries.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    fn node(&self, index: Index) -> Option<&Node> {
+        self.inodes.get(index.0 as usize).map(|inode| &inode.node)
+    }
+
+    fn is_folder(&self, index: Index) -> bool {
+        matches!(self.node(index), Some(Node::Directory(_)))
+    }
+
+    fn directory_mut(&mut self, index: Index) -> Option<&mut Directory> {
+        self.inodes.get_mut(index.0 as usize).and_then(Inode::directory_mut)
+    }
+
+    /// Counts one more entry. Inodes are numbered with 32 bits, so that is a limit too.
+    fn count(&mut self) -> Result<(), Error> {
+        let limit = self.max_entries.min(u64::from(u32::MAX - 2));
+        self.entries = self.entries.saturating_add(1);
+        if self.entries > limit { Err(Error::TooMany { limit }) } else { Ok(()) }
+    }
+
+    fn charge(&mut self, bytes: u64) -> Result<(), Error> {
+        self.metadata = self.metadata.saturating_add(bytes);
+        if self.metadata > self.max_metadata { Err(Error::TooMuch { limit: self.max_metadata }) } else { Ok(()) }
+    }
+
+    fn charge_xattrs(&mut self, attributes: &Attributes) -> Result<(), Error> {
+        let sum = attributes.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.charge(sum as u64)
+    }
+}
+
+/// The tree of a layer that was read as a whole: no link is open, whiteouts are devices.
+pub(super) struct Finished {
+    inodes: Vec<Inode>,
+}
+
+impl Finished {
+    /// How many inodes there are, those included that have no name any more.
+    pub(super) fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    /// The inode of this number.
+    pub(super) fn inode(&self, index: Index) -> Option<&Inode> {
+        self.inodes.get(index.0 as usize)
+    }
+}
+
+#[cfg(test)]
+#[path = "tree_test.rs"]
+mod tests;

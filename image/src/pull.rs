@@ -1,0 +1,203 @@
+//! Bringing an image in from a registry.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::ingest::{self, Wanted};
+use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
+use crate::registry::{self, Client, Credentials, DockerConfig, Retry};
+use crate::store::Incoming;
+use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
+
+/// How deep indexes in indexes are followed.
+const MAX_NESTING: u32 = 3;
+
+/// How to pull.
+#[derive(Clone)]
+pub struct PullOptions {
+    /// Which of several images under one name.
+    pub platform: Platform,
+    /// `host[:port]` of registries that may be spoken to over plain HTTP, beside this machine itself.
+    pub insecure: Vec<String>,
+    /// Who to be.
+    pub credentials: Arc<dyn Credentials>,
+    /// A PEM file of further CAs to trust.
+    pub authorities: Option<PathBuf>,
+    /// How patiently failed requests are tried again.
+    pub retry: Retry,
+}
+
+impl Default for PullOptions {
+    /// This host's platform, the user's logins, and the CA file that the environment names in `SSL_CERT_FILE`.
+    fn default() -> PullOptions {
+        PullOptions {
+            platform: Platform::host(),
+            insecure: Vec::new(),
+            credentials: Arc::new(DockerConfig::of_user()),
+            authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// Why an image was not pulled. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry.
+    #[error("Cannot pull {name}")]
+    Registry {
+        /// The image.
+        name: String,
+        /// Why.
+        source: registry::Error,
+    },
+    /// What the registry sent is not an image.
+    #[error("Cannot pull {name}")]
+    Manifest {
+        /// The image.
+        name: String,
+        /// Why.
+        source: manifest::Error,
+    },
+    /// The config was damaged.
+    #[error("The config of {name} was damaged on its way: try again")]
+    Config {
+        /// The image.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is one for other machines only.
+    #[error("{name} has no image for {wanted}: it offers {offered}")]
+    Platform {
+        /// The image.
+        name: String,
+        /// What was looked for.
+        wanted: Platform,
+        /// What there is.
+        offered: String,
+    },
+    /// Indexes in indexes in indexes.
+    #[error("{name} is an index nested more than {MAX_NESTING} deep")]
+    Nesting {
+        /// The image.
+        name: String,
+    },
+    /// A layer, or the disk.
+    #[error("Cannot pull {name}")]
+    Content {
+        /// The image.
+        name: String,
+        /// Why.
+        source: ingest::Error,
+    },
+}
+
+/// Pulls the image that `reference` names for the platform of `options` into the store, and names it. Layers that
+/// are here already are not fetched again.
+pub fn pull(
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<Image, Error> {
+    let pull = Pull { name: reference.familiar(), reference, options, client: client(reference, options)? };
+    let found = pull.manifest()?;
+    let config_bytes = pull.config(store, &found.manifest.config)?;
+    let fail = |source| Error::Manifest { name: pull.name.clone(), source };
+    let config = ImageConfig::parse(&config_bytes).map_err(fail)?;
+    found.manifest.check_config(&config).map_err(fail)?;
+    pull.check_platform(&config)?;
+    let wanted: Vec<Wanted> =
+        found.manifest.layers.iter().zip(&config.rootfs.diff_ids).map(Wanted::announced).collect();
+    let open = |position: usize| {
+        let layer = found.manifest.layers.get(position).ok_or("No such layer")?;
+        Ok(Box::new(pull.client.blob(layer)?) as Box<dyn std::io::Read + Send + '_>)
+    };
+    let incoming = |layers| Incoming {
+        entry: found.entry.clone(),
+        manifest: found.bytes.clone(),
+        config_digest: found.manifest.config.digest.clone(),
+        config: config_bytes.clone(),
+        layers,
+        names: vec![reference.stored()],
+    };
+    let image = ingest::image(store, &wanted, &open, progress, &incoming);
+    image.map_err(|source| Error::Content { name: pull.name.clone(), source })
+}
+
+fn client(reference: &Reference, options: &PullOptions) -> Result<Client, Error> {
+    let options = registry::Options {
+        insecure: options.insecure.clone(),
+        credentials: options.credentials.clone(),
+        authorities: options.authorities.clone(),
+        retry: options.retry,
+    };
+    Client::new(reference, &options).map_err(|source| Error::Registry { name: reference.familiar(), source })
+}
+
+struct Pull<'a> {
+    name: String,
+    reference: &'a Reference,
+    options: &'a PullOptions,
+    client: Client,
+}
+
+struct Found {
+    entry: Descriptor,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+}
+
+impl Pull<'_> {
+    /// The manifest for the wanted platform, by way of as many indexes as it takes.
+    fn manifest(&self) -> Result<Found, Error> {
+        let registry = |source| Error::Registry { name: self.name.clone(), source };
+        let broken = |source| Error::Manifest { name: self.name.clone(), source };
+        let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
+        let mut digest = self.reference.digest().cloned();
+        for _ in 0..=MAX_NESTING {
+            let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
+                Document::Manifest(manifest) => {
+                    manifest.check().map_err(broken)?;
+                    let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
+                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    return Ok(Found { entry, bytes, manifest });
+                }
+                Document::Index(index) => index,
+            };
+            let chosen = self.choose(&index)?;
+            (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
+            digest = Some(chosen.digest.clone());
+        }
+        Err(Error::Nesting { name: self.name.clone() })
+    }
+
+    fn choose<'i>(&self, index: &'i Index) -> Result<&'i Descriptor, Error> {
+        platform::choose(&index.manifests, &self.options.platform)
+            .ok_or_else(|| self.wrong_platform(platform::offered(&index.manifests)))
+    }
+
+    fn check_platform(&self, config: &ImageConfig) -> Result<(), Error> {
+        let platform = config.platform();
+        if platform.suits(&self.options.platform) { Ok(()) } else { Err(self.wrong_platform(platform.to_string())) }
+    }
+
+    fn wrong_platform(&self, offered: String) -> Error {
+        Error::Platform { name: self.name.clone(), wanted: self.options.platform.clone(), offered }
+    }
+
+    /// The bytes of the config, from the store if they are there, verified.
+    fn config(&self, store: &Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        if descriptor.size > MAX_CONFIG {
+            let source = manifest::Error::TooLarge { what: "config" };
+            return Err(Error::Manifest { name: self.name.clone(), source });
+        }
+        if let Ok(bytes) = store.read_document(&descriptor.digest, MAX_CONFIG) {
+            return Ok(bytes);
+        }
+        let registry = |source| Error::Registry { name: self.name.clone(), source };
+        let blob = self.client.blob(descriptor).map_err(registry)?;
+        descriptor.read(blob).map_err(|source| Error::Config { name: self.name.clone(), source })
+    }
+}

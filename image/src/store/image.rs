@@ -1,0 +1,95 @@
+//! An image of the store, put together from its index entry, manifest, config and layer files.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+
+use super::{Store, index};
+use crate::Digest;
+use crate::manifest::{Descriptor, ImageConfig, Index, MAX_CONFIG, Manifest};
+
+/// An image that is complete on this host.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Digest of its config, the image's identity.
+    pub id: Digest,
+    /// Its names in full, `docker.io/library/busybox:latest`; [`crate::Reference::familiar`] shortens them.
+    pub names: Vec<String>,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// What to run and how.
+    pub config: ImageConfig,
+    /// Diff ids of its layers, lowest first.
+    pub layers: Vec<Digest>,
+    /// Bytes of its layer files, unpacked; layers shared with other images are counted in each.
+    pub size: u64,
+    /// When it was made, RFC 3339, as its maker wrote it.
+    pub created: Option<String>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Store {
+    /// The image of an entry of the index with the names this manifest has, or `None`, logged, if it is not whole.
+    pub(super) fn whole_image(&self, index: &Index, entry: &Descriptor) -> Option<Image> {
+        let image = self.image(entry).and_then(|(mut image, complete)| {
+            image.names = names(index, |other| other.digest == entry.digest);
+            if complete { Ok(image) } else { Err("A layer or blob is missing".into()) }
+        });
+        image.inspect_err(|error| log::warn!("Image {} is not whole: {error}", entry.digest)).ok()
+    }
+
+    /// All whole images, one per config.
+    pub(super) fn all_images(&self, index: &Index) -> Vec<Image> {
+        let mut images: Vec<Image> = Vec::new();
+        let mut places: HashMap<Digest, usize> = HashMap::new();
+        let mut seen: HashSet<&Digest> = HashSet::new();
+        for entry in index.manifests.iter().filter(|entry| seen.insert(&entry.digest)) {
+            let Some(image) = self.whole_image(index, entry) else { continue };
+            match places.get(&image.id).and_then(|place| images.get_mut(*place)) {
+                Some(known) => known.names.extend(image.names),
+                None => {
+                    places.insert(image.id.clone(), images.len());
+                    images.push(image);
+                }
+            }
+        }
+        images
+    }
+
+    /// Manifest and config of an entry.
+    pub(super) fn documents(&self, entry: &Descriptor) -> Result<(Manifest, ImageConfig), BoxError> {
+        let manifest = self.manifest(entry)?;
+        manifest.check()?;
+        let config = ImageConfig::parse(&self.read_document(&manifest.config.digest, MAX_CONFIG)?)?;
+        manifest.check_config(&config)?;
+        Ok((manifest, config))
+    }
+
+    /// The image of an entry, without names, and whether all files of its layers are there.
+    pub(super) fn image(&self, entry: &Descriptor) -> Result<(Image, bool), BoxError> {
+        let (manifest, config) = self.documents(entry)?;
+        let mut complete = manifest.layers.iter().all(|layer| self.blob(&layer.digest).exists());
+        let mut size: u64 = 0;
+        for layer in &config.rootfs.diff_ids {
+            match fs::metadata(self.layer(layer)) {
+                Ok(metadata) => size = size.saturating_add(metadata.len()),
+                Err(_) => complete = false,
+            }
+        }
+        let image = Image {
+            id: manifest.config.digest,
+            names: Vec::new(),
+            manifest: entry.digest.clone(),
+            layers: config.rootfs.diff_ids.clone(),
+            size,
+            created: config.created.clone(),
+            config,
+        };
+        Ok((image, complete))
+    }
+}
+
+/// The names of all entries that `wanted` picks.
+pub(super) fn names(index: &Index, wanted: impl Fn(&Descriptor) -> bool) -> Vec<String> {
+    index.manifests.iter().filter(|entry| wanted(entry)).filter_map(index::name_of).collect()
+}

@@ -1,0 +1,32 @@
+//! `coracle rm`: removes containers.
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use super::{Context, each, stop};
+use crate::container::catalogue;
+use crate::container::control::Request;
+use crate::container::record::Status;
+
+/// Remove containers
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Kill those that run first
+    #[arg(short, long)]
+    force: bool,
+    /// The containers
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
+    each(&arguments.containers, |name| {
+        let container = catalogue::find(&context.folders, name)?;
+        let record = container.record;
+        if arguments.force && container.state.status != Status::Exited {
+            stop::stop(context, &record.id, &Request::Signal(Signal::SIGKILL as i32))?;
+        }
+        catalogue::remove(&context.folders, &record)?;
+        Ok(name.to_owned())
+    })
+}

@@ -1,0 +1,217 @@
+//! `coracle run`: a container, from a request to its exit code.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use config::size;
+use image::{Image, Store};
+use nix::sys::signalfd::SignalFd;
+use vmm::layout::{LEAST_MEMORY, MOST_VCPUS};
+
+use super::{Context, pull, ui};
+use crate::container::attach::{self, Ended};
+use crate::container::control::Reply;
+use crate::container::start::{self, Launched, Request};
+use crate::container::{catalogue, environment, terminal, volume};
+use crate::embedded;
+
+/// Exit code of an input device that is no terminal, as Docker has it.
+const NOT_A_TERMINAL: u8 = 1;
+
+/// Run a command in a new container
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    detach: bool,
+    /// Connect standard input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Memory, for example 256m or 2g
+    #[arg(short, long, value_name = "SIZE", default_value = "512m")]
+    memory: String,
+    /// Number of processors; a fraction is rounded up
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    cpus: String,
+    /// Set an environment variable; without a value, take our own
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// User, and group if wanted, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Show a folder or file of the host, or a named volume, in the container
+    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    volume: Vec<String>,
+    /// Program to run instead of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Name of the container
+    #[arg(long)]
+    name: Option<String>,
+    /// Host name of the container
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Boot this kernel (an ELF vmlinux) instead of the embedded one
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// When to pull the image
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pull: pull::When,
+    /// The image, then the command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "COMMAND"], num_args = 1..)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<u8> {
+    let interactive = arguments.interactive && !arguments.detach;
+    if arguments.tty && interactive && !terminal::is_on_stdin() {
+        ui::complain("the input device is not a TTY");
+        return Ok(NOT_A_TERMINAL);
+    }
+    let raw = arguments.tty && interactive;
+    let (detached, pull_when) = (arguments.detach, arguments.pull);
+    let request = request(context, arguments)?;
+    vmm::host::check().context("This host cannot run a container")?;
+    embedded::kernel(&context.folders)?;
+    let store = context.store()?;
+    let image = image(context, &store, &request.image, pull_when)?;
+    let has_terminal = request.terminal.is_some();
+    let signals = if detached { None } else { Some(attach::hold_signals()?) };
+    let launched = start::launch(&context.folders, request, &image)?;
+    match signals {
+        None => wait_for_start(launched),
+        Some(signals) => foreground(launched, &signals, has_terminal, raw),
+    }
+}
+
+/// Checks everything that can be checked before anything is made.
+fn request(context: &Context, arguments: Arguments) -> Result<Request> {
+    let mut words = arguments.words.into_iter();
+    let image = words.next().context("No image was named")?;
+    let volumes: Result<Vec<_>> = arguments.volume.iter().map(|text| volume::Request::parse(text)).collect();
+    let volumes = volumes?;
+    ensure!(volumes.len() <= volume::MOST, "A container can have {} volumes at most", volume::MOST);
+    let lookup: environment::Lookup = &|name| std::env::var_os(name);
+    let mut variables = Vec::new();
+    for path in &arguments.env_file {
+        variables.extend(environment::read_file(path, lookup)?);
+    }
+    for text in &arguments.env {
+        variables.extend(environment::parse(text, lookup)?);
+    }
+    Ok(Request {
+        name: arguments.name,
+        image,
+        command: words.collect(),
+        entrypoint: arguments.entrypoint,
+        environment: variables,
+        working_directory: arguments.workdir,
+        user: arguments.user,
+        hostname: arguments.hostname,
+        memory: memory(&arguments.memory)?,
+        vcpus: processors(&arguments.cpus)?,
+        kernel: arguments.kernel,
+        terminal: arguments.tty.then(terminal::size),
+        stdin: arguments.interactive,
+        detached: arguments.detach,
+        remove: arguments.rm,
+        // Last, because named volumes are made here.
+        volumes: volumes.into_iter().map(|volume| volume.resolve(&context.folders)).collect::<Result<_>>()?,
+    })
+}
+
+fn memory(text: &str) -> Result<u64> {
+    let bytes = size::parse(text).context("The memory (-m) is wrong")?;
+    ensure!(
+        bytes >= LEAST_MEMORY,
+        "A memory of {text} is too little: a microVM needs at least {} MiB (-m {0}m)",
+        LEAST_MEMORY >> 20
+    );
+    Ok(bytes)
+}
+
+/// Reads `--cpus`: `1.5` is two whole processors.
+fn processors(text: &str) -> Result<u8> {
+    let wrong = || format!("{text:?} is not a number of processors: write a number from 1 to {MOST_VCPUS}");
+    let number: f64 = text.parse().with_context(wrong)?;
+    ensure!(number > 0.0 && number <= f64::from(MOST_VCPUS), wrong());
+    Ok(number.ceil() as u8)
+}
+
+/// The image, pulled if `when` says so.
+fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Result<Image> {
+    if when != pull::When::Always
+        && let Some(image) = store.find(name).with_context(|| format!("Cannot look for the image {name}"))?
+    {
+        return Ok(image);
+    }
+    ensure!(
+        when != pull::When::Never,
+        "The image {name} is not on this host, and --pull never forbids to fetch it; see coracle images"
+    );
+    if when == pull::When::Missing {
+        ui::say(&format!("The image {name} is not on this host; pulling it"));
+    }
+    pull::pull(context, store, name, None, false)
+}
+
+/// `-d`: prints the id as soon as the process runs.
+fn wait_for_start(launched: Launched) -> Result<u8> {
+    let Launched { record, client, .. } = launched;
+    loop {
+        match client.reply()? {
+            Some(Reply::Started | Reply::Exited { .. }) => break,
+            Some(Reply::Failed { code, error }) => return Ok(failed(&record.name, code, &error)),
+            Some(Reply::Done) => {}
+            None => return Ok(monitor_gone(&record.name)),
+        }
+    }
+    ui::line(&record.id)?;
+    Ok(0)
+}
+
+fn foreground(launched: Launched, signals: &SignalFd, has_terminal: bool, raw: bool) -> Result<u8> {
+    let Launched { record, client, streams } = launched;
+    let raw = raw.then(terminal::Raw::enter).transpose().context("Cannot make the terminal raw")?;
+    let ended = attach::run(&client, streams, signals, has_terminal);
+    drop(raw);
+    Ok(match ended? {
+        Ended::Reply(Reply::Failed { code, error }) => failed(&record.name, code, &error),
+        Ended::Reply(Reply::Exited { code, error }) => {
+            if !error.is_empty() {
+                ui::complain(&format!("The container {} ended: {error}", record.name));
+            }
+            code
+        }
+        Ended::Told(signal) => 128u8.saturating_add(signal as u8),
+        Ended::MonitorGone | Ended::Reply(_) => monitor_gone(&record.name),
+    })
+}
+
+fn failed(name: &str, code: u8, error: &str) -> u8 {
+    if code != catalogue::KILLED || !error.is_empty() {
+        ui::complain(&format!("Cannot start the container {name}: {error}"));
+    }
+    code
+}
+
+fn monitor_gone(name: &str) -> u8 {
+    ui::complain(&format!("The monitor of container {name} was killed, and the container with it"));
+    catalogue::KILLED
+}
+
+#[cfg(test)]
+#[path = "run_test.rs"]
+mod tests;

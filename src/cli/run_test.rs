@@ -1,0 +1,58 @@
+//! The arguments of `run`, and what is refused before anything is made.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn parse(line: &[&str]) -> Arguments {
+    Line::try_parse_from([&["run"], line].concat()).unwrap().arguments
+}
+
+#[test]
+fn flags_after_the_image_belong_to_the_command() {
+    let arguments = parse(&["--rm", "-it", "busybox", "-e", "ls", "-la", "--rm", "--", "--name"]);
+    assert!(arguments.rm && arguments.interactive && arguments.tty);
+    assert_eq!(arguments.words, ["busybox", "-e", "ls", "-la", "--rm", "--", "--name"]);
+    assert!(arguments.env.is_empty());
+}
+
+#[test]
+fn flags_are_dockers() {
+    let line = "-d -m 1g --cpus 2 -e A=1 --env B -w /tmp -u 1:2 -v /a:/b --volume c:/d:ro --name web --hostname boat x";
+    let arguments = parse(&line.split(' ').collect::<Vec<_>>());
+    assert!(arguments.detach);
+    assert_eq!(arguments.env, ["A=1", "B"]);
+    assert_eq!(arguments.volume, ["/a:/b", "c:/d:ro"]);
+    assert_eq!(arguments.user.as_deref(), Some("1:2"));
+    assert_eq!(arguments.words, ["x"]);
+}
+
+#[test]
+fn an_image_is_needed() {
+    assert!(Line::try_parse_from(["run", "--rm"]).is_err());
+    assert!(Line::try_parse_from(["run", "--bogus", "busybox"]).is_err());
+}
+
+#[test]
+fn too_little_memory_is_refused_with_the_least_there_can_be() {
+    assert_eq!(memory("256m").unwrap(), 256 << 20);
+    let error = memory("4m").unwrap_err().to_string();
+    assert!(error.contains(&format!("-m {}m", LEAST_MEMORY >> 20)), "{error}");
+    assert!(memory("lots").is_err());
+}
+
+#[test]
+fn processors_are_whole() {
+    for (text, number) in [("1", 1), ("2", 2), ("0.5", 1), ("1.5", 2), ("64", 64)] {
+        assert_eq!(processors(text).unwrap(), number, "{text}");
+    }
+    for text in ["0", "-1", "65", "NaN", "inf", "two", ""] {
+        assert!(processors(text).is_err(), "{text:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Lines go in as bytes and come out as they were.
+
+use super::*;
+
+fn entries(path: &Path) -> Vec<Entry> {
+    let mut reader = Reader::open(path).unwrap().unwrap();
+    std::iter::from_fn(|| reader.next().unwrap()).collect()
+}
+
+fn written(chunks: &[(Stream, &[u8])]) -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(folder.path());
+    let mut writer = Writer::new(path.clone());
+    for (stream, bytes) in chunks {
+        writer.write(*stream, bytes).unwrap();
+    }
+    writer.finish().unwrap();
+    entries(&path).into_iter().map(|entry| (entry.stream, entry.log)).collect()
+}
+
+fn texts(entries: &[(String, String)]) -> Vec<&str> {
+    entries.iter().map(|(_, text)| text.as_str()).collect()
+}
+
+#[test]
+fn lines_are_split_at_newlines_wherever_the_chunks_end() {
+    let entries = written(&[
+        (Stream::Stdout, b"one\ntw"),
+        (Stream::Stderr, b"bad\n"),
+        (Stream::Stdout, b"o\n\nend"),
+        (Stream::Terminal, b"ed"),
+    ]);
+    assert_eq!(entries[1], ("stderr".to_owned(), "bad\n".to_owned()));
+    assert_eq!(texts(&entries), ["one\n", "bad\n", "two\n", "\n", "ended"]);
+}
+
+#[test]
+fn a_long_line_comes_in_pieces_of_16_kib() {
+    let line = [vec![b'x'; 2 * PIECE + 3], b"\n".to_vec()].concat();
+    let entries = written(&[(Stream::Stdout, &line)]);
+    assert_eq!(texts(&entries).iter().map(|text| text.len()).collect::<Vec<_>>(), [PIECE, PIECE, 4]);
+    assert_eq!(texts(&entries).concat().as_bytes(), line);
+}
+
+#[test]
+fn a_piece_does_not_cut_a_character() {
+    let line = format!("x{}", "ä".repeat(PIECE));
+    let entries = written(&[(Stream::Stdout, line.as_bytes())]);
+    assert_eq!(texts(&entries).concat(), line);
+}
+
+#[test]
+fn what_is_no_text_is_marked_and_what_json_cannot_hold_is_escaped() {
+    let entries = written(&[(Stream::Stdout, b"a\xff\"\\\t\x01\n")]);
+    assert_eq!(texts(&entries), ["a\u{fffd}\"\\\t\u{1}\n"]);
+}
+
+#[test]
+fn an_entry_is_what_docker_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(folder.path());
+    Writer::new(path.clone()).write(Stream::Stdout, b"hello\n").unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let time = text.strip_prefix(r#"{"log":"hello\n","stream":"stdout","time":""#).unwrap();
+    let time = time.strip_suffix("\"}\n").unwrap();
+    assert_eq!(time.len(), "2024-05-06T07:08:09.123456789Z".len(), "{time}");
+}
+
+#[test]
+fn a_container_that_says_nothing_has_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(folder.path());
+    Writer::new(path.clone()).finish().unwrap();
+    assert!(Reader::open(&path).unwrap().is_none());
+}
+
+#[test]
+fn the_last_lines_are_lines_and_not_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(folder.path());
+    let mut writer = Writer::new(path.clone());
+    writer.write(Stream::Stdout, b"one\ntwo\n").unwrap();
+    writer.write(Stream::Stdout, &vec![b'x'; PIECE]).unwrap();
+    writer.write(Stream::Stdout, b"y\n").unwrap();
+    let last = |count| -> Vec<usize> {
+        let entries = Reader::open(&path).unwrap().unwrap().last(count).unwrap();
+        entries.iter().map(|entry| entry.log.len()).collect()
+    };
+    assert_eq!(last(0), [0usize; 0]);
+    assert_eq!(last(1), [PIECE, 2]);
+    assert_eq!(last(2), [4, PIECE, 2]);
+    assert_eq!(last(9), [4, 4, PIECE, 2]);
+}
+
+#[test]
+fn a_reader_goes_on_when_the_log_grows_and_passes_over_what_was_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(folder.path());
+    std::fs::write(&path, "{\"log\":\"cut\n").unwrap();
+    let mut writer = Writer::new(path.clone());
+    writer.write(Stream::Stdout, b"one\n").unwrap();
+    let mut reader = Reader::open(&path).unwrap().unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().log, "one\n");
+    assert!(reader.next().unwrap().is_none());
+    writer.write(Stream::Stdout, b"two\n").unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().log, "two\n");
+}

@@ -1,0 +1,105 @@
+//! Volumes: what a container and its host see of each other's files.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use lab::{good, run};
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn volume(source: &Path, rest: &str) -> String {
+    format!("{}:{rest}", source.display())
+}
+
+#[test]
+fn a_volume_is_read_and_written_from_both_sides() {
+    let folder = folder();
+    fs::write(folder.path().join("host"), "from the host\n").unwrap();
+    let done = run(&[
+        "-v",
+        &volume(folder.path(), "/data"),
+        "busybox",
+        "sh",
+        "-c",
+        "cat /data/host; echo from the guest > /data/guest",
+    ]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "from the host\n"), "{done:?}");
+    assert_eq!(fs::read_to_string(folder.path().join("guest")).unwrap(), "from the guest\n");
+}
+
+#[test]
+fn a_read_only_volume_stays_so_whatever_the_guest_does() {
+    let folder = folder();
+    fs::write(folder.path().join("file"), "kept").unwrap();
+    let script = "echo x > /data/file; rm /data/file; touch /data/new; \
+                  mount -o remount,rw /data; echo y > /data/file; rm -f /data/file; mkdir /data/folder; chmod 777 /data; \
+                  cat /data/file";
+    let done = run(&["-v", &volume(folder.path(), "/data:ro"), "busybox", "sh", "-c", script]);
+    assert_eq!(done.stdout, "kept", "{done:?}");
+    assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "kept");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o755);
+}
+
+#[test]
+fn owners_and_modes_are_exact() {
+    let folder = folder();
+    fs::write(folder.path().join("host"), "").unwrap();
+    std::os::unix::fs::chown(folder.path().join("host"), Some(1234), Some(5678)).unwrap();
+    let script = "stat -c %u:%g:%a /data/host; touch /data/a; chown 33:100 /data/a; chmod 4751 /data/a; stat -c %u:%g:%a /data/a";
+    let done = run(&["-v", &volume(folder.path(), "/data"), "busybox", "sh", "-c", script]);
+    assert_eq!(done.stdout, "1234:5678:644\n33:100:4751\n", "{done:?}");
+    let status = fs::metadata(folder.path().join("a")).unwrap();
+    assert_eq!((status.uid(), status.gid(), status.mode() & 0o7777), (33, 100, 0o4751));
+}
+
+#[test]
+fn a_user_of_the_container_writes_as_that_user() {
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(run(&["-u", "33:33", "-v", &volume(folder.path(), "/data"), "busybox", "touch", "/data/file"]).code, 0);
+    let status = fs::metadata(folder.path().join("file")).unwrap();
+    assert_eq!((status.uid(), status.gid()), (33, 33));
+}
+
+#[test]
+fn a_single_file_is_a_volume_too() {
+    let folder = folder();
+    let file = folder.path().join("settings");
+    fs::write(&file, "a=1\n").unwrap();
+    let done = run(&["-v", &volume(&file, "/etc/settings:ro"), "busybox", "cat", "/etc/settings"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "a=1\n"), "{done:?}");
+}
+
+#[test]
+fn a_named_volume_outlives_its_containers() {
+    assert_eq!(run(&["-v", "kept:/data", "busybox", "sh", "-c", "echo hello > /data/file"]).code, 0);
+    assert_eq!(run(&["-v", "kept:/data", "busybox", "cat", "/data/file"]).stdout, "hello\n");
+    assert_eq!(fs::read_to_string("/var/lib/coracle/volumes/kept/_data/file").unwrap(), "hello\n");
+}
+
+#[test]
+fn several_volumes_are_apart() {
+    let (one, other) = (folder(), folder());
+    let script = "echo 1 > /a/file; echo 2 > /b/file 2>/dev/null; mkdir -p /c";
+    let flags = ["-v", &volume(one.path(), "/a"), "-v", &volume(other.path(), "/b:ro"), "busybox", "sh", "-c", script];
+    assert_eq!(run(&flags).code, 0);
+    assert_eq!(fs::read_to_string(one.path().join("file")).unwrap(), "1\n");
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_container_writes_to_its_root_is_its_own() {
+    assert_eq!(run(&["busybox", "sh", "-c", "echo x > /etc/passwd"]).code, 0);
+    assert!(run(&["busybox", "cat", "/etc/passwd"]).stdout.starts_with("root:"));
+    assert_eq!(good(&["ps", "-aq"]), "");
+}
