@@ -1,23 +1,33 @@
 # Sums the resident memory of a process without the memory of its guest. Input: /proc/PID/smaps; -v memory_kib=SIZE.
-# Guest memory is what carries the name guest-memory, any mapping of at least half the guest's size, the guest kernel's
-# image, which is mapped into guest memory from its cache file, and the anonymous piece in front of that image.
+# Guest memory is one range of addresses, cut into pieces by the guest kernel's image, which is mapped into it from its
+# cache file at 16 MiB (the kernel's CONFIG_PHYSICAL_START), and by what pages the pieces get. Everything in that range is
+# guest memory, nothing else is.
+
+# number HEX: its value. mawk has no hexadecimal.
+function number(hex, i, value) {
+	for (i = 1; i <= length(hex); i++) value = value * 16 + index("0123456789abcdef", substr(hex, i, 1)) - 1
+	return value
+}
 
 /^[0-9a-f]+-[0-9a-f]+ / {
 	count++
 	split($1, address, "-")
-	start[count] = address[1]
-	end[count] = address[2]
+	start[count] = number(address[1])
+	end[count] = number(address[2])
 	name[count] = NF >= 6 ? $6 : "[anonymous]"
 }
-/^Size:/ { size[count] = $2 }
 /^Rss:/ { rss[count] = $2 }
 /^Private_(Clean|Dirty):/ { private[count] += $2 }
 
 END {
+	for (i = count; i >= 1; i--)
+		if (name[i] ~ /\/cache\//) base = start[i] - 16 * 1024 * 1024
+	if (!base) {
+		print "smaps.awk: no guest kernel is mapped here" >"/dev/stderr"
+		exit 1
+	}
 	for (i = 1; i <= count; i++)
-		guest[i] = size[i] >= memory_kib / 2 || name[i] ~ /guest-memory/ || name[i] ~ /\/cache\//
-	for (i = count - 1; i >= 1; i--)
-		if (guest[i + 1] && end[i] == start[i + 1] && name[i] == "[anonymous]" && name[i + 1] ~ /\/cache\//) guest[i] = 1
+		guest[i] = start[i] >= base && end[i] <= base + memory_kib * 1024
 	for (i = 1; i <= count; i++) {
 		kind = guest[i] ? "(guest memory)" : name[i]
 		resident[kind] += rss[i]

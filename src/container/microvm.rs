@@ -54,7 +54,7 @@ fn spec(machine: Machine, fds: Vec<OwnedFd>) -> Result<Spec> {
     Ok(Spec {
         name,
         kernel: File::from(kernel),
-        initramfs: vmm::initramfs(embedded::GUEST_INIT),
+        init: embedded::GUEST_INIT.into(),
         memory,
         vcpus,
         command_line: String::new(),

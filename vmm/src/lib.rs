@@ -15,6 +15,5 @@ mod spec;
 mod vcpu;
 mod virtio;
 
-pub use boot::initramfs::initramfs;
 pub use machine::{Ended, Error, run};
 pub use spec::{Exit, Share, Spec};

@@ -141,8 +141,8 @@ pub fn run(spec: Spec) -> Result<Ended, Error> {
     command_line.flags(&spec.command_line);
     stages::mark("devices-made");
 
-    params::write(&memory, &command_line.finish()?, &spec.initramfs, kernel.end)?;
-    drop(spec.initramfs);
+    params::write(&memory, &command_line.finish()?, &spec.init, kernel.end)?;
+    drop(spec.init);
     mptable::write(&memory, spec.vcpus).map_err(Error::Table)?;
     cpu::write_tables(&memory)?;
 

@@ -1,5 +1,6 @@
 //! What goes into [`run`](crate::run) and what comes out.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
@@ -12,8 +13,8 @@ pub struct Spec {
     /// The guest kernel: an uncompressed ELF `vmlinux`. It is mapped privately, not read, so all microVMs share the
     /// pages they do not change; it must not be changed while the guest lives.
     pub kernel: File,
-    /// The initial file system, as [`initramfs`](crate::initramfs) makes it.
-    pub initramfs: Vec<u8>,
+    /// The program that the kernel starts: a static executable, all there is in the initial file system.
+    pub init: Cow<'static, [u8]>,
     /// Guest memory in bytes, at least [`LEAST_MEMORY`](crate::layout::LEAST_MEMORY).
     pub memory: u64,
     /// Processors, 1 to [`MOST_VCPUS`](crate::layout::MOST_VCPUS).

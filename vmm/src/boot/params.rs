@@ -3,6 +3,7 @@
 use linux_loader::bootparam::{boot_e820_entry, boot_params};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
+use crate::boot::initramfs;
 use crate::layout;
 use crate::memory::{self, Memory};
 
@@ -32,15 +33,22 @@ pub enum Error {
     },
 }
 
-/// Writes `command_line`, `initramfs` and the zero page; `kernel_end` is the first address behind the kernel.
-pub(crate) fn write(memory: &Memory, command_line: &str, initramfs: &[u8], kernel_end: u64) -> Result<(), Error> {
+/// Writes `command_line`, an initial file system with `init`, and the zero page; `kernel_end` is the first address behind
+/// the kernel.
+pub(crate) fn write(memory: &Memory, command_line: &str, init: &[u8], kernel_end: u64) -> Result<(), Error> {
     let failed = |what| move |source| Error::Write { what, source };
     let mut line = command_line.as_bytes().to_vec();
     line.push(0);
     memory.write_slice(&line, layout::COMMAND_LINE).map_err(failed("kernel command line"))?;
-    let at = initramfs_address(memory, initramfs.len() as u64, kernel_end)?;
+    let (before, behind) = initramfs::around(init);
+    let size = (before.len() + init.len() + behind.len()) as u64;
+    let at = initramfs_address(memory, size, kernel_end)?;
     memory::expect_dense(memory, page_table_start(memory, at), low_end(memory));
-    memory.write_slice(initramfs, GuestAddress(at)).map_err(failed("initial file system"))?;
+    let mut next = at;
+    for part in [&before, init, &behind] {
+        memory.write_slice(part, GuestAddress(next)).map_err(failed("initial file system"))?;
+        next += part.len() as u64;
+    }
 
     let mut page = boot_params::default();
     page.hdr.boot_flag = BOOT_FLAG;
@@ -49,7 +57,7 @@ pub(crate) fn write(memory: &Memory, command_line: &str, initramfs: &[u8], kerne
     page.hdr.cmd_line_ptr = layout::COMMAND_LINE.0 as u32;
     page.hdr.cmdline_size = command_line.len() as u32;
     page.hdr.ramdisk_image = at as u32;
-    page.hdr.ramdisk_size = initramfs.len() as u32;
+    page.hdr.ramdisk_size = size as u32;
     let map = memory_map(memory);
     page.e820_table[..map.len()].copy_from_slice(&map);
     page.e820_entries = map.len() as u8;
@@ -95,7 +103,7 @@ mod tests {
     #[test]
     fn the_kernel_reads_back_what_it_is_told() {
         let memory = memory::create(64 << 20).unwrap();
-        write(&memory, "quiet", b"070701", 32 << 20).unwrap();
+        write(&memory, "quiet", b"init", 32 << 20).unwrap();
         let page: boot_params = memory.read_obj(layout::ZERO_PAGE).unwrap();
         let mut line = [0; 6];
         memory.read_slice(&mut line, GuestAddress(u64::from({ page.hdr.cmd_line_ptr }))).unwrap();
@@ -111,6 +119,6 @@ mod tests {
     #[test]
     fn an_initramfs_that_would_overwrite_the_kernel_is_refused() {
         let memory = memory::create(64 << 20).unwrap();
-        assert!(matches!(write(&memory, "", &[0; 8192], 64 << 20), Err(Error::NoRoom(8192))));
+        assert!(matches!(write(&memory, "", &[0; 8192], 64 << 20), Err(Error::NoRoom(_))));
     }
 }
