@@ -127,6 +127,8 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_tgkill,
     libc::SYS_gettid,
     libc::SYS_getpid,
+    libc::SYS_geteuid,
+    libc::SYS_getegid,
     libc::SYS_prctl,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,

@@ -41,7 +41,9 @@ fn a_file_outside_is_not_there() {
 
 #[test]
 fn nothing_can_be_executed_or_mounted_and_no_socket_be_opened() {
-    for call in [libc::SYS_execve, libc::SYS_mount, libc::SYS_chroot, libc::SYS_ptrace, libc::SYS_socket, libc::SYS_kill] {
+    for call in
+        [libc::SYS_execve, libc::SYS_mount, libc::SYS_chroot, libc::SYS_ptrace, libc::SYS_socket, libc::SYS_kill]
+    {
         assert!(!ALLOWED.contains(&call), "{call}");
     }
     let code = in_jail(|_| {

@@ -44,6 +44,12 @@ impl Budget {
         }
     }
 
+    /// Whether more than three quarters are held. What is left is then for files that somebody asks for by name, not for
+    /// those that come along with a listing.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.limit / 4 * 3
+    }
+
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)

@@ -19,8 +19,8 @@ pub(crate) struct OpenFile {
 #[derive(Debug)]
 pub(crate) struct OpenFolder {
     pub(crate) node: Arc<Node>,
-    /// The descriptor, and the offset from which it would read on.
-    pub(crate) cursor: Mutex<(Held, u64)>,
+    /// The descriptor, and the offset from which it would read on, where that is known.
+    pub(crate) cursor: Mutex<(Held, Option<u64>)>,
 }
 
 /// What a handle is open for.

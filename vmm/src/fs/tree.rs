@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 
@@ -80,7 +79,7 @@ pub(crate) fn plant(
     tree: Tree,
     nodes: &Nodes,
     proc: &Proc,
-    budget: &std::sync::Arc<Budget>,
+    budget: &Arc<Budget>,
 ) -> Result<(Vec<Policy>, Option<Folder>), Error> {
     let (exports, is_folder) = match tree {
         Tree::One(export) => (vec![(String::new(), export)], false),
@@ -99,7 +98,6 @@ pub(crate) fn plant(
             return Err(Error::NotFolder);
         }
         let permit = budget.take().map_err(failed)?;
-        let root: OwnedFd = root;
         let node = nodes.add_root(index, permit.hold(root), &stat);
         let acl = supports_acl(proc, &node);
         let devices = Mutex::new(vec![stat.device]);

@@ -45,7 +45,7 @@ impl Server {
             Cache::Exclusive => abi::OPENED_KEEP_CACHE | abi::OPENED_CACHE_DIR,
             Cache::Shared => 0,
         };
-        let handle = self.folders.add(OpenFolder { node, cursor: Mutex::new((fd, 0)) });
+        let handle = self.folders.add(OpenFolder { node, cursor: Mutex::new((fd, Some(0))) });
         out.u64(handle).u32(flags).u32(0);
         Ok(Reply::Body(out))
     }
@@ -91,13 +91,14 @@ impl Listing<'_> {
     fn of_host(mut self, folder: &OpenFolder, offset: u64) -> Result<Reply, Errno> {
         let mut cursor = folder.cursor.lock().unwrap_or_else(PoisonError::into_inner);
         let (fd, position) = &mut *cursor;
-        if *position != offset {
+        // Not known again until all that was read is used.
+        if position.take() != Some(offset) {
             lseek(&*fd, i64::try_from(offset).map_err(|_| Errno::EINVAL)?, Whence::SeekSet)?;
-            *position = offset;
         }
         // About as many entries as there is room for: what does not fit is read again next time.
         let per_entry = if self.plus { 5 } else { 1 };
         let mut buffer = vec![0; (self.room / per_entry).clamp(LEAST_BUFFER, MOST_BUFFER)];
+        let mut next = offset;
         loop {
             let bytes = match sys::read_entries(&*fd, &mut buffer) {
                 Err(error) if self.out.0.is_empty() => return Err(error),
@@ -105,13 +106,13 @@ impl Listing<'_> {
             };
             for entry in (Entries { bytes: buffer.get(..bytes).unwrap_or_default() }) {
                 if !self.put_host_entry(&folder.node, &entry)? {
-                    lseek(&*fd, *position as i64, Whence::SeekSet)?;
                     return Ok(Reply::Body(self.out));
                 }
-                *position = entry.offset;
+                next = entry.offset;
             }
             let is_nearly_full = self.out.0.len() > self.room / 8 * 7;
             if bytes == 0 || is_nearly_full {
+                *position = Some(next);
                 return Ok(Reply::Body(self.out));
             }
         }
@@ -129,12 +130,13 @@ impl Listing<'_> {
         let inode = if name == b".." && folder.id == export.root { folder.key.inode() } else { entry.inode };
         let mut inode = export.inode(folder.device(), inode);
         if self.plus {
-            match if is_dots { Err(Errno::ENOENT) } else { self.server.find(folder, entry.name) } {
+            let is_name_alone = is_dots || self.server.budget.is_scarce();
+            match if is_name_alone { Err(Errno::ENFILE) } else { self.server.find(folder, entry.name) } {
                 Ok((node, stat)) => {
                     self.server.put_entry(&mut self.out, folder, &node, &stat)?;
                     inode = export.inode(stat.device, stat.inode);
                 }
-                // Gone since, or there is no descriptor for it: its name alone. Whoever needs more looks it up.
+                // Gone since, or descriptors are scarce. Whoever needs more looks it up.
                 Err(_) => {
                     self.out.zeros(ENTRY);
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::super::Cache;
-use super::super::abi::{ATTR, ATTR_SUBMOUNT, BatchForgetIn, ForgetIn, ForgetOne, Out};
+use super::super::abi::{ATTR, BatchForgetIn, ForgetIn, ForgetOne, Out};
 use super::super::nodes::{Key, Node};
 use super::super::server::{Reply, Request, Server};
 use super::super::sys::{self, Stat};
@@ -64,8 +64,7 @@ impl Server {
         self.nodes.again(&node.key);
         // The entry itself never changes, whoever changes what it leads to.
         put_entry_head(out, id, FOREVER, self.validity(node.export())?);
-        let flags = if node.is_folder() { ATTR_SUBMOUNT } else { 0 };
-        self.put_attributes(out, &node, &stat, flags)
+        self.put_attributes(out, &node, &stat, self.submount_flag(node.is_folder()))
     }
 
     pub(crate) fn forget(&self, mut request: Request<'_>) -> Result<Reply, Errno> {

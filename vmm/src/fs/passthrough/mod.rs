@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::Cache;
-use super::abi::{ATTR_SUBMOUNT, Out};
+use super::abi::{ATTR_SUBMOUNT, Out, init};
 use super::nodes::Node;
 use super::server::Server;
 use super::sys::{self, Stat};
@@ -83,12 +83,16 @@ impl Server {
         Ok(())
     }
 
+    /// The attribute flag of the root of another file system, for a guest that knows it.
+    fn submount_flag(&self, is_submount: bool) -> u32 {
+        if is_submount && self.agreed(init::SUBMOUNTS) { ATTR_SUBMOUNT } else { 0 }
+    }
+
     /// Appends a `fuse_entry_out` for `node`, found in `parent`.
     fn put_entry(&self, out: &mut Out, parent: &Node, node: &Node, stat: &Stat) -> Result<(), Errno> {
         let valid = self.validity(node.export())?;
         put_entry_head(out, node.id, valid, valid);
-        let flags = if parent.crosses_into(node) { ATTR_SUBMOUNT } else { 0 };
-        self.put_attributes(out, node, stat, flags)
+        self.put_attributes(out, node, stat, self.submount_flag(parent.crosses_into(node)))
     }
 }
 

@@ -89,7 +89,7 @@ impl Server {
         let input = GetxattrIn::parse(&mut request.body)?;
         let names = match self.folder_at(request.header.node) {
             Some(_) => Vec::new(),
-            None => self.xattr_names(&*self.nodes.get(request.header.node)?)?,
+            None => self.xattr_names(&*self.nodes.get(request.header.node)?, request.header.uid)?,
         };
         match input.size as usize {
             0 => Ok(size_reply(names.len())),
@@ -98,17 +98,19 @@ impl Server {
         }
     }
 
-    /// The names of a node's attributes that the guest may have, each with a zero byte at its end.
-    fn xattr_names(&self, node: &Node) -> Result<Vec<u8>, Errno> {
+    /// The names of a node's attributes that `uid` may see, each with a zero byte at its end. Local file systems hide
+    /// `trusted` ones from those who may not read them, and leave it to us.
+    fn xattr_names(&self, node: &Node, uid: u32) -> Result<Vec<u8>, Errno> {
         let mut names = vec![0; MOST_VALUE];
         let length = match self.xattrs(node).and_then(|xattrs| xattrs.list(&mut names)) {
             Err(Errno::EOPNOTSUPP) => 0,
             result => result?,
         };
         names.truncate(length);
-        let allowed = names
-            .split_inclusive(|byte| *byte == 0)
-            .filter(|name| CStr::from_bytes_with_nul(name).is_ok_and(|name| check_access(name).is_ok()));
+        let may_see = |name: &[u8]| uid == 0 || !name.starts_with(b"trusted.");
+        let allowed = names.split_inclusive(|byte| *byte == 0).filter(|name| {
+            CStr::from_bytes_with_nul(name).is_ok_and(|name| check_access(name).is_ok()) && may_see(name)
+        });
         Ok(allowed.flatten().copied().collect())
     }
 

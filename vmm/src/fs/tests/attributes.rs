@@ -135,7 +135,7 @@ fn truncation_without_privilege_ends_setuid() {
 fn a_mode_that_forbids_everything_stops_only_the_guest() {
     let guest = Guest::new(Cache::Exclusive);
     std::fs::write(guest.path("file"), b"data").unwrap();
-    std::fs::set_permissions(guest.path("file"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(guest.path("file"), PermissionsExt::from_mode(0o000)).unwrap();
     assert_eq!(guest.contents(guest.node("file")), b"data", "permissions are the guest's kernel's to check");
 }
 

@@ -54,6 +54,8 @@ fn folders_are_file_systems_of_their_own_and_files_are_files() {
     assert_eq!(guest.contents(file.node), b"one file");
     assert_eq!(guest.lookup(guest.node("rootfs"), "inside").unwrap().attributes.flags, 0);
     assert_eq!(guest.contents(guest.node("volume/inside")), b"volume");
+    guest.init(0);
+    assert_eq!(guest.lookup(ROOT_ID, "rootfs").unwrap().attributes.flags, 0, "for a guest that does not know of them");
 }
 
 #[test]

@@ -380,3 +380,13 @@ pub(super) fn make_pipe(path: &Path) {
 pub(super) fn c_path(path: &Path) -> CString {
     CString::new(path.to_str().unwrap()).unwrap()
 }
+
+/// A mount; undone when dropped, whatever happened before.
+pub(super) struct Mounted(pub(super) CString);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // SAFETY: the path ends with a zero byte.
+        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
+    }
+}

@@ -10,6 +10,7 @@ mod folders;
 mod guest;
 mod hostile;
 mod init;
+mod kernel;
 mod limits;
 mod names;
 mod overlay;

@@ -7,11 +7,11 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::super::abi::{ROOT_ID, opcode};
 use super::super::{Cache, Export, Server, Tree};
-use super::guest::{c_path, path_fd, temporary};
+use super::guest::{Mounted, c_path, path_fd, temporary};
 use super::{Guest, Message};
 
 /// Mounts an overlay of `lower` and `upper` in this thread's own mount namespace.
-fn mount(folder: &Path) {
+fn mount(folder: &Path) -> Mounted {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let options = format!("lowerdir={},upperdir={},workdir={}", path("lower"), path("upper"), path("work"));
@@ -31,6 +31,7 @@ fn mount(folder: &Path) {
     // SAFETY: as above.
     let mounted = unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
     assert_eq!(mounted, 0, "{}", Errno::last());
+    Mounted(target)
 }
 
 #[test]
@@ -42,7 +43,7 @@ fn files_of_lower_layers_are_copied_up_under_their_node() {
     std::fs::write(folder.path().join("lower/file"), b"lower").unwrap();
     std::fs::write(folder.path().join("lower/gone"), b"").unwrap();
     std::thread::spawn(move || {
-        mount(folder.path());
+        let mounted = mount(folder.path());
         let root = path_fd(folder.path().join("merged"));
         let tree = Tree::One(Export { root, read_only: false, cache: Cache::Exclusive });
         let guest = Guest { uid: 1000, gid: 1000, ..Guest::of(Server::new(tree).unwrap(), folder) };
@@ -62,6 +63,8 @@ fn files_of_lower_layers_are_copied_up_under_their_node() {
         names.sort();
         assert_eq!(names, [".", "..", "file", "linked", "new"]);
         assert_eq!(std::fs::read(guest.folder.path().join("lower/file")).unwrap(), b"lower");
+        // Before the folder that holds it goes.
+        drop(mounted);
     })
     .join()
     .unwrap();

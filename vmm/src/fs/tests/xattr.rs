@@ -50,6 +50,15 @@ fn attributes_of_files_and_folders_come_and_go() {
 }
 
 #[test]
+fn trusted_attributes_are_listed_to_root_alone() {
+    let guest = Guest { uid: 1000, ..Guest::new(Cache::Exclusive) };
+    guest.setxattr(ROOT_ID, "user.one", b"", 0).unwrap();
+    guest.setxattr(ROOT_ID, "trusted.two", b"", 0).unwrap();
+    assert_eq!(list(&guest, ROOT_ID, 100).unwrap(), b"user.one\0");
+    assert_eq!(list(&Guest { uid: 0, ..guest }, ROOT_ID, 100).unwrap().len(), 21);
+}
+
+#[test]
 fn a_link_and_a_pipe_have_attributes_of_their_own() {
     let guest = Guest::new(Cache::Exclusive);
     std::fs::write(guest.path("file"), b"").unwrap();
@@ -121,7 +130,8 @@ fn where_there_are_no_access_control_lists_there_is_none() {
     let guest = Guest::of(Server::new(Tree::Folder(tree)).unwrap(), other);
     let node = guest.node("proc");
     assert_eq!(guest.getxattr(node, "system.posix_acl_access", 100), Err(Errno::ENODATA));
-    assert_eq!(guest.setxattr(node, "system.posix_acl_access", b"x", 0), Err(Errno::EOPNOTSUPP));
+    let acl = [2u32.to_le_bytes(), [1, 0, 6, 0], [255; 4], [4, 0, 5, 0], [255; 4], [32, 0, 0, 0], [255; 4]].concat();
+    assert_eq!(guest.setxattr(node, "system.posix_acl_access", &acl, 0), Err(Errno::EOPNOTSUPP));
     assert_eq!(guest.getxattr(ROOT_ID, "system.posix_acl_access", 100), Err(Errno::ENODATA));
 }
 
