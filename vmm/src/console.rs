@@ -93,7 +93,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let console = Console::new(Some(file.try_clone().unwrap()));
         for _ in 0..100 {
-            console.write(&[b'x'; 65536]);
+            console.write(&vec![b'x'; 65536]);
         }
         let mut text = String::new();
         file.rewind().unwrap();

@@ -106,10 +106,10 @@ mod tests {
         write(&memory, "quiet", b"init", 32 << 20).unwrap();
         let page: boot_params = memory.read_obj(layout::ZERO_PAGE).unwrap();
         let mut line = [0; 6];
-        memory.read_slice(&mut line, GuestAddress(u64::from({ page.hdr.cmd_line_ptr }))).unwrap();
+        memory.read_slice(&mut line, GuestAddress(u64::from(page.hdr.cmd_line_ptr))).unwrap();
         assert_eq!(&line, b"quiet\0");
         let mut archive = [0; 6];
-        memory.read_slice(&mut archive, GuestAddress(u64::from({ page.hdr.ramdisk_image }))).unwrap();
+        memory.read_slice(&mut archive, GuestAddress(u64::from(page.hdr.ramdisk_image))).unwrap();
         assert_eq!(&archive, b"070701");
         assert_eq!(page.e820_entries, 3);
         let last = page.e820_table[2];
