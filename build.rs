@@ -1,5 +1,7 @@
 //! Embeds what every microVM boots: the guest kernel from scripts/kernel and guest-init, built here.
 
+#![allow(clippy::panic, reason = "a build script says what is wrong by panicking")]
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
