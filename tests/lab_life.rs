@@ -128,10 +128,14 @@ fn a_log_is_followed_to_its_end() {
 
 #[test]
 fn the_kernels_own_messages_are_kept() {
-    let container = Background::start(&["busybox", "sh", "-c", "echo '<0>hello boat' > /dev/kmsg; sleep 1000"]);
-    eventually("the message", || {
-        coracle(&["logs", "--kernel", &container.id]).stdout.contains("hello boat").then_some(())
-    });
+    let container =
+        Background::start(&["--name", "sunk", "busybox", "sh", "-c", "sleep 1; echo c > /proc/sysrq-trigger"]);
+    assert_eq!(good(&["wait", "sunk"]), "137");
+    assert!(status("sunk").starts_with("Exited (137)"));
+    let log = good(&["logs", "--kernel", &container.id]);
+    assert!(log.contains("Kernel panic - not syncing"), "{log}");
+    assert_eq!(good(&["logs", "--kernel", "--tail", "1", "sunk"]).lines().count(), 1);
+    assert_eq!(coracle(&["logs", "sunk"]).stdout, "");
 }
 
 #[test]
@@ -201,6 +205,27 @@ fn a_command_line_that_is_killed_leaves_the_container_running() {
     child.wait().unwrap();
     assert!(status("kept").starts_with("Up "));
     assert_eq!(good(&["rm", "-f", "kept"]), "kept");
+}
+
+#[test]
+fn several_containers_run_at_once() {
+    let containers: Vec<Background> = (0..3)
+        .map(|number| Background::start(&["-m", "64m", "busybox", "sh", "-c", &format!("sleep 3; exit {number}")]))
+        .collect();
+    assert_eq!(good(&["ps", "-q"]).lines().count(), 3);
+    let ids: Vec<&str> = containers.iter().map(|container| container.id.as_str()).collect();
+    assert_eq!(good(&[&["wait"], &ids[..]].concat()), "0\n1\n2");
+}
+
+#[test]
+fn a_stopped_container_lets_go_of_a_reader_who_does_not_read() {
+    let mut child = lab::command(&["run", "--name", "stuck", "busybox", "yes"]).stdout(Stdio::piped()).spawn().unwrap();
+    read_until(child.stdout.as_mut().unwrap(), "y\n");
+    assert_eq!(good(&["stop", "-t", "1", "stuck"]), "stuck");
+    assert!(status("stuck").starts_with("Exited (1"), "{}", status("stuck"));
+    drop(child.stdout.take());
+    child.wait().unwrap();
+    good(&["rm", "stuck"]);
 }
 
 #[test]

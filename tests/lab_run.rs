@@ -6,7 +6,7 @@ mod lab;
 
 use std::process::Stdio;
 
-use lab::{coracle, done, eventually, feed, good, read_until, run, signal, traces};
+use lab::{coracle, done, eventually, feed, good, read_exactly, read_until, run, signal, traces};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -77,6 +77,21 @@ fn ten_megabytes_of_anything_come_back_as_they_went() {
 }
 
 #[test]
+fn what_is_written_last_arrives_however_late_it_is_read() {
+    // Sizes around what the pipes and sockets on the way can hold when the process, or the whole guest, has ended.
+    for kilobytes in [30, 200, 500, 900] {
+        let script = format!("head -c {kilobytes}000 /dev/zero");
+        let mut child =
+            lab::command(&["run", "--rm", "busybox", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        read_exactly(child.stdout.as_mut().unwrap(), 1);
+        // Another container takes long enough for everything that can happen to have happened.
+        assert_eq!(run(&["busybox", "true"]).code, 0);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len() + 1), (Some(0), kilobytes * 1000));
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_writer() {
     let mut child = lab::command(&["run", "--rm", "busybox", "yes"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
@@ -135,6 +150,8 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
         (&["-w", "relative", "busybox"], "relative"),
         (&["--kernel", "/no/such/kernel", "busybox"], "/no/such/kernel"),
         (&["--bogus", "busybox"], "--bogus"),
+        (&["no-such-image"], "no-such-image"),
+        (&["-m", "100000g", "busybox"], "memory"),
         (&["--entrypoint", "", "busybox"], "No command"),
     ] {
         let done = run(arguments);

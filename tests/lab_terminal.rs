@@ -63,8 +63,9 @@ fn a_shell_is_used_as_on_any_terminal() {
     keyboard.write_all(b"while [ \"$(stty size)\" != '40 120' ]; do :; done; echo res''ized\r").unwrap();
     read_until(&mut screen, "resized\r\n");
 
-    keyboard.write_all(b"sleep 1000\r").unwrap();
-    read_until(&mut screen, "sleep 1000\r\n");
+    // Ctrl-C goes to whoever has the terminal: only what the job itself says shows that it does.
+    keyboard.write_all(b"(echo sleep''ing; exec sleep 1000)\r").unwrap();
+    read_until(&mut screen, "sleeping\r\n");
     keyboard.write_all(b"\x03").unwrap();
     read_until(&mut screen, "# ");
     keyboard.write_all(b"echo code $?; exit 5\r").unwrap();

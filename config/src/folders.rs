@@ -17,10 +17,7 @@ pub struct Folders {
 impl Folders {
     /// Takes the folders as given on the command line or in the environment; `None` means the default.
     pub fn new(root: Option<PathBuf>, run: Option<PathBuf>) -> Folders {
-        Folders {
-            root: root.unwrap_or_else(|| DEFAULT_ROOT.into()),
-            run: run.unwrap_or_else(|| DEFAULT_RUN.into()),
-        }
+        Folders { root: root.unwrap_or_else(|| DEFAULT_ROOT.into()), run: run.unwrap_or_else(|| DEFAULT_RUN.into()) }
     }
 
     /// The persistent folder: an OCI image layout with our layers, containers and volumes beside it.

@@ -11,6 +11,7 @@ use vmm::layout::{LEAST_MEMORY, MOST_VCPUS};
 use super::{Context, pull, ui};
 use crate::container::attach::{self, Ended};
 use crate::container::control::Reply;
+use crate::container::record::Record;
 use crate::container::start::{self, Launched, Request};
 use crate::container::{catalogue, environment, terminal, volume};
 use crate::embedded;
@@ -91,8 +92,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<u8> {
     let signals = if detached { None } else { Some(attach::hold_signals()?) };
     let launched = start::launch(&context.folders, request, &image)?;
     match signals {
-        None => wait_for_start(launched),
-        Some(signals) => foreground(launched, &signals, has_terminal, raw),
+        None => wait_for_start(context, launched),
+        Some(signals) => foreground(context, launched, &signals, has_terminal, raw),
     }
 }
 
@@ -168,21 +169,21 @@ fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Resu
 }
 
 /// `-d`: prints the id as soon as the process runs.
-fn wait_for_start(launched: Launched) -> Result<u8> {
+fn wait_for_start(context: &Context, launched: Launched) -> Result<u8> {
     let Launched { record, client, .. } = launched;
     loop {
         match client.reply()? {
             Some(Reply::Started | Reply::Exited { .. }) => break,
             Some(Reply::Failed { code, error }) => return Ok(failed(&record.name, code, &error)),
             Some(Reply::Done) => {}
-            None => return Ok(monitor_gone(&record.name)),
+            None => return Ok(monitor_gone(context, &record)),
         }
     }
     ui::line(&record.id)?;
     Ok(0)
 }
 
-fn foreground(launched: Launched, signals: &SignalFd, has_terminal: bool, raw: bool) -> Result<u8> {
+fn foreground(context: &Context, launched: Launched, signals: &SignalFd, has_terminal: bool, raw: bool) -> Result<u8> {
     let Launched { record, client, streams } = launched;
     let raw = raw.then(terminal::Raw::enter).transpose().context("Cannot make the terminal raw")?;
     let ended = attach::run(&client, streams, signals, has_terminal);
@@ -196,7 +197,7 @@ fn foreground(launched: Launched, signals: &SignalFd, has_terminal: bool, raw: b
             code
         }
         Ended::Told(signal) => 128u8.saturating_add(signal as u8),
-        Ended::MonitorGone | Ended::Reply(_) => monitor_gone(&record.name),
+        Ended::MonitorGone | Ended::Reply(_) => monitor_gone(context, &record),
     })
 }
 
@@ -207,8 +208,9 @@ fn failed(name: &str, code: u8, error: &str) -> u8 {
     code
 }
 
-fn monitor_gone(name: &str) -> u8 {
-    ui::complain(&format!("The monitor of container {name} was killed, and the container with it"));
+fn monitor_gone(context: &Context, record: &Record) -> u8 {
+    let last_words = catalogue::last_words(&context.folders, &record.id);
+    ui::complain(&format!("The monitor of container {} died, and the container with it{last_words}", record.name));
     catalogue::KILLED
 }
 

@@ -9,7 +9,7 @@ use config::Folders;
 
 use super::lock::{self, Lock};
 use super::record::{self, Record, State, Status};
-use super::{id, names};
+use super::{id, make_private_folder, names};
 
 /// Exit code of a container that was ended from outside, as by SIGKILL.
 pub(crate) const KILLED: u8 = 137;
@@ -94,7 +94,7 @@ impl Reservation {
     /// Makes the container on disk. From here on it is there, whatever happens.
     pub(crate) fn record(mut self, record: &Record) -> Result<Lock> {
         let folder = folder(&self.folders, &self.id);
-        fs::create_dir_all(&folder).with_context(|| format!("Cannot make the folder {}", folder.display()))?;
+        make_private_folder(&folder).with_context(|| format!("Cannot make the folder {}", folder.display()))?;
         record.write(&folder)?;
         if !record.remove {
             for folder in [self.folders.containers(), names_folder(&self.folders)] {
@@ -213,7 +213,9 @@ fn sweep(folders: &Folders, id: &str, folder: &Path) -> Result<Option<Container>
 pub(crate) fn last_words(folders: &Folders, id: &str) -> String {
     let text = fs::read(messages(folders, id)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().rev().find(|line| !line.trim().is_empty()).map_or(String::new(), |line| format!(" ({})", line.trim()))
+    // The standard library ends what it says of a panic with a note on how to see more.
+    let says_something = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
+    text.lines().rev().find(says_something).map_or(String::new(), |line| format!(" ({})", line.trim()))
 }
 
 /// Removes what a container has in the run-time folder.
@@ -266,7 +268,7 @@ fn reserve(folders: &Folders, name: &str, id: &str) -> Result<Option<String>> {
             io::ErrorKind::AlreadyExists => {}
             io::ErrorKind::NotFound => {
                 let folder = names_folder(folders);
-                fs::create_dir_all(&folder).with_context(|| format!("Cannot make the folder {}", folder.display()))?;
+                make_private_folder(&folder).with_context(|| format!("Cannot make the folder {}", folder.display()))?;
                 continue;
             }
             _ => return Err(error).with_context(|| format!("Cannot reserve the name {name}")),

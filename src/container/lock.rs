@@ -14,6 +14,8 @@ use config::Folders;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::make_private_folder;
+
 /// A container's lock, held.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
@@ -23,7 +25,7 @@ impl Lock {
     pub(crate) fn take(folders: &Folders, id: &str) -> io::Result<Option<Lock>> {
         let path = path(folders, id);
         loop {
-            fs::create_dir_all(folders.container_run(id))?;
+            make_private_folder(&folders.container_run(id))?;
             let file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
                 // Swept away by another process between the two calls.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -22,3 +22,9 @@ pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod terminal;
 pub(crate) mod volume;
+
+/// Makes a folder, and those above it, that only root may look into: arguments and environments hold secrets.
+fn make_private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

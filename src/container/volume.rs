@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use config::Folders;
 use serde::{Deserialize, Serialize};
 
-use super::names;
+use super::{make_private_folder, names};
 
 /// Most volumes of one container: their descriptors travel to the VMM in one packet, which holds 253 (`SCM_MAX_FD`).
 pub(crate) const MOST: usize = 200;
@@ -81,8 +81,11 @@ impl Request {
                 (None, source)
             }
             Source::Name(name) => {
-                let source = folders.volumes().join(&name).join(DATA);
-                fs::create_dir_all(&source).with_context(|| format!("Cannot create the volume {name}"))?;
+                let folder = folders.volumes().join(&name);
+                let source = folder.join(DATA);
+                make_private_folder(&folder)
+                    .and_then(|()| fs::create_dir_all(&source))
+                    .with_context(|| format!("Cannot create the volume {name}"))?;
                 (Some(name), source)
             }
         };

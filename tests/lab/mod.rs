@@ -76,6 +76,11 @@ pub(crate) fn read_until(from: &mut impl Read, text: &str) -> String {
     show(&seen)
 }
 
+/// Reads so many bytes from a child's output.
+pub(crate) fn read_exactly(from: &mut impl Read, count: usize) {
+    from.read_exact(&mut vec![0; count]).unwrap();
+}
+
 fn show(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -49,13 +49,16 @@ pub(crate) fn main(id: &str) -> Result<()> {
     let folders = first.folders.clone();
     let folder = catalogue::folder(&folders, id);
     let Some(record) = Record::read(&folder)? else { bail!("There is no record in {}", folder.display()) };
-    let (end, state, clients) = match keep(&record, first, signals) {
+    let (mut end, state, clients) = match keep(&record, first, signals) {
         Kept::Ended(end, state, clients) => (end, state, clients),
         Kept::Impossible(error, socket) => {
             let end = End { started: false, code: crate::cli::FAILED, error: format!("{error:#}") };
             (end, State::created(), Clients::alone(socket))
         }
     };
+    if !end.error.is_empty() {
+        end.error.push_str(&catalogue::last_words(&folders, id));
+    }
     let cleaned = clean(&folders, &folder, &record, &end, state, lock);
     stages::mark("cleaned");
     clients.tell(&last_word(end));

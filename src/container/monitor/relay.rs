@@ -132,6 +132,8 @@ impl<'a> Relay<'a> {
         };
         while !this.is_finished() {
             if let Err(error) = this.turn() {
+                // What the guest says after this does not count.
+                this.guest.close();
                 this.error.get_or_insert(format!("{error:#}"));
                 this.cut_power();
             }
@@ -352,7 +354,8 @@ impl Loop<'_> {
         self.end.get_or_insert(end);
         self.guest.close();
         self.relay.input.close();
-        self.alarms.clear();
+        // Whoever asked for the end in good time does not wait for a reader who does not read.
+        self.alarms.retain(|(_, alarm)| matches!(alarm, Alarm::Kill | Alarm::LetGo));
         self.set_alarm(POWER_OFF, Alarm::PowerOff);
     }
 
@@ -369,16 +372,19 @@ impl Loop<'_> {
     }
 
     fn signal(&mut self, signal: i32) -> Result<()> {
+        let kill = signal == Signal::SIGKILL as i32;
+        if kill {
+            self.set_alarm(LAST_OUTPUT, Alarm::LetGo);
+        }
         if self.end.is_some() {
             return Ok(());
         }
-        if signal == Signal::SIGKILL as i32 {
+        if kill {
             self.killed = true;
             if !self.started {
                 self.cut_power();
                 return Ok(());
             }
-            self.set_alarm(LAST_OUTPUT, Alarm::LetGo);
             self.set_alarm(DEATH, Alarm::CutPower);
         }
         self.guest.send(&ToGuest::Signal { process: MAIN_PROCESS, signal })

@@ -233,3 +233,21 @@ fn what_the_vmm_says_of_a_dead_guest_is_the_error() {
     assert!(end.started);
     assert_eq!((end.code, end.error.as_str()), (137, "The guest's kernel panicked: boat"));
 }
+
+#[test]
+fn an_end_that_comes_together_with_the_vmms_is_heard() {
+    let stage = stage();
+    let mut control = stage.connect(CONTROL_PORT);
+    let mut stdout = stage.connect(stream_port(MAIN_PROCESS, Stream::Stdout));
+    wire::send(&mut control, &ToHost::Ready { uptime_us: 1 }).unwrap();
+    wire::send(&mut control, &ToHost::Started { process: MAIN_PROCESS }).unwrap();
+    stdout.write_all(b"last words").unwrap();
+    exited(&mut control, ExitStatus::Code(7));
+    packet::send(stage.vmm.as_fd(), &Outcome::Shutdown, &[]).unwrap();
+    drop((control, stdout));
+    let mut out = stage.stdout.try_clone().unwrap();
+    assert_eq!(stage.end().0.code, 7);
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "last words");
+}
