@@ -3,6 +3,7 @@
 //! It is started by the command line and outlives it. It holds the container's lock for as long as it lives; if it is
 //! killed, the kernel ends the VMM, and with the VMM goes the mount of the root file system.
 
+mod alarms;
 mod clients;
 mod guest;
 mod input;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus as VmmStatus;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use config::stages;
@@ -11,11 +11,12 @@ use config::wire::{
     CONTROL_PORT, ExitStatus, MAIN_PROCESS, Mount, Start, StartError, Stream, ToGuest, ToHost, parse_stream_port,
 };
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::MsgFlags;
 
+use super::alarms::{Alarm, Alarms, BOOT, DEATH, LAST_OUTPUT, POWER_OFF};
 use super::clients::Clients;
 use super::guest::Guest;
 use super::input::Input;
@@ -25,15 +26,6 @@ use crate::container::control::{Outcome, Reply, Request};
 use crate::container::record::Record;
 use crate::container::{catalogue, log, packet};
 
-/// How long a guest may take to come up; on a host whose KVM is itself emulated it takes seconds.
-const BOOT: Duration = Duration::from_secs(60);
-/// How long whoever is attached to a process that was sent SIGKILL may take to read the rest.
-const LAST_OUTPUT: Duration = Duration::from_secs(5);
-/// How long a process may take to die of SIGKILL before the power is cut. Its guest also writes back what it cached,
-/// which a slow disk takes a while for.
-const DEATH: Duration = Duration::from_secs(30);
-/// How long a guest may take to switch itself off once its process has ended.
-const POWER_OFF: Duration = Duration::from_secs(10);
 /// Seconds between the stop signal and SIGKILL when the host itself is shutting down.
 const HOST_GRACE: u64 = 10;
 
@@ -79,27 +71,12 @@ enum Ready {
     Client(usize),
 }
 
-/// What happens when a time is up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Alarm {
-    /// The guest did not come up.
-    Boot,
-    /// The stop signal did not end the process.
-    Kill,
-    /// The process is dying, and somebody who is attached does not read.
-    LetGo,
-    /// The process has ended, and its guest goes on.
-    PowerOff,
-    /// Not even SIGKILL ended the process.
-    CutPower,
-}
-
 /// The loop's own state.
 struct Loop<'a> {
     relay: Relay<'a>,
     on_start: &'a mut dyn FnMut() -> Result<()>,
     guest: Guest,
-    alarms: Vec<(Instant, Alarm)>,
+    alarms: Alarms,
     broker_open: bool,
     /// The guest has switched itself off in good order; what it wrote last may still be on its way.
     guest_off: bool,
@@ -121,7 +98,7 @@ impl<'a> Relay<'a> {
             relay: self,
             on_start,
             guest: Guest::default(),
-            alarms: vec![(Instant::now() + BOOT, Alarm::Boot)],
+            alarms: Alarms::default(),
             broker_open: true,
             guest_off: false,
             vmm_gone: false,
@@ -130,6 +107,7 @@ impl<'a> Relay<'a> {
             end: None,
             error: None,
         };
+        this.alarms.set(BOOT, Alarm::Boot);
         while !this.is_finished() {
             if let Err(error) = this.turn() {
                 // What the guest says after this does not count.
@@ -218,7 +196,7 @@ impl Loop<'_> {
         for (number, client) in clients.sockets().enumerate() {
             watch(Ready::Client(number), client, PollFlags::POLLIN);
         }
-        match poll(&mut fds, self.timeout()) {
+        match poll(&mut fds, self.alarms.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("Cannot wait for the guest"),
         }
@@ -226,18 +204,9 @@ impl Loop<'_> {
         Ok(what.into_iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(what, _)| what).collect())
     }
 
-    fn timeout(&self) -> PollTimeout {
-        let Some(next) = self.alarms.iter().map(|(time, _)| *time).min() else { return PollTimeout::NONE };
-        // A millisecond more, so that the alarm is due when it is over.
-        let left = next.saturating_duration_since(Instant::now()).saturating_add(Duration::from_millis(1));
-        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-    }
-
     /// Does what is due.
     fn ring(&mut self) {
-        let now = Instant::now();
-        let due: Vec<Alarm> = self.alarms.extract_if(.., |(time, _)| *time <= now).map(|(_, alarm)| alarm).collect();
-        for alarm in due {
+        for alarm in self.alarms.due() {
             match alarm {
                 Alarm::Boot => {
                     self.error.get_or_insert(format!("The guest did not come up within {} s", BOOT.as_secs()));
@@ -248,15 +217,11 @@ impl Loop<'_> {
                 Alarm::LetGo => self.relay.outputs.iter_mut().for_each(Output::let_go),
                 // While somebody who is attached takes his time, it is not the guest's fault.
                 Alarm::PowerOff if self.relay.outputs.iter().any(Output::is_busy) => {
-                    self.set_alarm(POWER_OFF, Alarm::PowerOff);
+                    self.alarms.set(POWER_OFF, Alarm::PowerOff);
                 }
                 Alarm::PowerOff | Alarm::CutPower => self.cut_power(),
             }
         }
-    }
-
-    fn set_alarm(&mut self, after: Duration, alarm: Alarm) {
-        self.alarms.push((Instant::now() + after, alarm));
     }
 
     /// Ends the guest at once.
@@ -336,7 +301,7 @@ impl Loop<'_> {
                 ToHost::Started { process: MAIN_PROCESS } if !self.started => {
                     stages::mark("started");
                     self.started = true;
-                    self.alarms.retain(|(_, alarm)| *alarm != Alarm::Boot);
+                    self.alarms.retain(|alarm| alarm != Alarm::Boot);
                     (self.on_start)()?;
                     self.relay.clients.tell(&Reply::Started);
                 }
@@ -355,8 +320,8 @@ impl Loop<'_> {
         self.guest.close();
         self.relay.input.close();
         // Whoever asked for the end in good time does not wait for a reader who does not read.
-        self.alarms.retain(|(_, alarm)| matches!(alarm, Alarm::Kill | Alarm::LetGo));
-        self.set_alarm(POWER_OFF, Alarm::PowerOff);
+        self.alarms.retain(|alarm| matches!(alarm, Alarm::Kill | Alarm::LetGo));
+        self.alarms.set(POWER_OFF, Alarm::PowerOff);
     }
 
     fn serve(&mut self, number: usize, request: Request) -> Result<()> {
@@ -374,7 +339,7 @@ impl Loop<'_> {
     fn signal(&mut self, signal: i32) -> Result<()> {
         let kill = signal == Signal::SIGKILL as i32;
         if kill {
-            self.set_alarm(LAST_OUTPUT, Alarm::LetGo);
+            self.alarms.set(LAST_OUTPUT, Alarm::LetGo);
         }
         if self.end.is_some() {
             return Ok(());
@@ -385,14 +350,14 @@ impl Loop<'_> {
                 self.cut_power();
                 return Ok(());
             }
-            self.set_alarm(DEATH, Alarm::CutPower);
+            self.alarms.set(DEATH, Alarm::CutPower);
         }
         self.guest.send(&ToGuest::Signal { process: MAIN_PROCESS, signal })
     }
 
     fn stop(&mut self, grace: u64) -> Result<()> {
         self.signal(self.relay.record.stop_signal)?;
-        self.set_alarm(Duration::from_secs(grace), Alarm::Kill);
+        self.alarms.set(Duration::from_secs(grace), Alarm::Kill);
         Ok(())
     }
 
