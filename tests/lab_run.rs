@@ -198,6 +198,14 @@ fn a_guest_whose_kernel_panics_is_reported() {
 }
 
 #[test]
+fn a_guest_that_resets_its_machine_is_reported() {
+    let done = run(&["busybox", "sh", "-c", "echo up; reboot -f; sleep 1000"]);
+    assert_eq!(done.code, 137, "{done:?}");
+    assert_eq!(done.stdout, "up\n");
+    assert!(done.stderr.contains("reset"), "{done:?}");
+}
+
+#[test]
 fn a_terminal_needs_a_terminal() {
     let done = run(&["-it", "busybox", "true"]);
     assert_eq!(done.code, 1);
