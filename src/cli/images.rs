@@ -51,9 +51,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     }
     let rows = images.iter().flat_map(|image| rows(image, arguments.no_trunc));
     if arguments.format == Format::Json {
-        for row in rows {
-            ui::line(&serde_json::to_string(&row)?)?;
-        }
+        ui::json_lines(rows)?;
         return Ok(0);
     }
     let rows: Vec<_> = rows.map(|row| [row.repository, row.tag, row.id, row.created_since, row.size]).collect();

@@ -58,9 +58,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     }
     let rows = containers.into_iter().map(|container| row(container, arguments.no_trunc));
     if arguments.format == Format::Json {
-        for row in rows {
-            ui::line(&serde_json::to_string(&row)?)?;
-        }
+        ui::json_lines(rows)?;
         return Ok(0);
     }
     let cells = |row: Row| [row.id, row.image, row.command, row.running_for, row.status, row.ports, row.names];

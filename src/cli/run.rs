@@ -78,14 +78,16 @@ pub(super) struct Arguments {
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<u8> {
     let interactive = arguments.interactive && !arguments.detach;
     if arguments.tty && interactive && !terminal::is_on_stdin() {
-        ui::complain("the input device is not a TTY");
+        ui::say("the input device is not a TTY");
         return Ok(NOT_A_TERMINAL);
     }
     let raw = arguments.tty && interactive;
     let (detached, pull_when) = (arguments.detach, arguments.pull);
     let request = request(context, arguments)?;
     vmm::host::check().context("This host cannot run a container")?;
-    embedded::kernel(&context.folders)?;
+    if request.kernel.is_none() {
+        embedded::kernel(&context.folders)?;
+    }
     let store = context.store()?;
     let image = image(context, &store, &request.image, pull_when)?;
     let has_terminal = request.terminal.is_some();
@@ -192,7 +194,7 @@ fn foreground(context: &Context, launched: Launched, signals: &SignalFd, has_ter
         Ended::Reply(Reply::Failed { code, error }) => failed(&record.name, code, &error),
         Ended::Reply(Reply::Exited { code, error }) => {
             if !error.is_empty() {
-                ui::complain(&format!("The container {} ended: {error}", record.name));
+                ui::say(&format!("The container {} ended: {error}", record.name));
             }
             code
         }
@@ -203,14 +205,14 @@ fn foreground(context: &Context, launched: Launched, signals: &SignalFd, has_ter
 
 fn failed(name: &str, code: u8, error: &str) -> u8 {
     if code != catalogue::KILLED || !error.is_empty() {
-        ui::complain(&format!("Cannot start the container {name}: {error}"));
+        ui::say(&format!("Cannot start the container {name}: {error}"));
     }
     code
 }
 
 fn monitor_gone(context: &Context, record: &Record) -> u8 {
     let last_words = catalogue::last_words(&context.folders, &record.id);
-    ui::complain(&format!("The monitor of container {} died, and the container with it{last_words}", record.name));
+    ui::say(&format!("The monitor of container {} died, and the container with it{last_words}", record.name));
     catalogue::KILLED
 }
 

@@ -17,6 +17,14 @@ pub(crate) fn line(text: &str) -> Result<()> {
     finish(stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()))
 }
 
+/// Prints each row as a line of JSON.
+pub(crate) fn json_lines(rows: impl Iterator<Item = impl serde::Serialize>) -> Result<()> {
+    for row in rows {
+        line(&serde_json::to_string(&row)?)?;
+    }
+    Ok(())
+}
+
 /// Prints data as it is.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
@@ -34,14 +42,9 @@ pub(crate) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{NAME}{text}\n").as_bytes());
 }
 
-/// Says what went wrong.
-pub(crate) fn complain(text: &str) {
-    say(text);
-}
-
 /// Says what went wrong and why, as one paragraph.
 pub(crate) fn error(error: &anyhow::Error) {
-    complain(&paragraph(error));
+    say(&paragraph(error));
 }
 
 /// The chain of an error: what was tried, then why it failed. A part that its successor repeats is said once.
