@@ -211,14 +211,15 @@ fn a_terminal_controls_its_process_and_has_its_size() {
 #[test]
 fn a_terminal_passes_on_what_is_typed_and_its_new_size() {
     as_init(|| {
-        let script = "trap 'stty size' WINCH; echo ready; read line; echo got $line";
+        // A shell may give up a `read` that a signal interrupts.
+        let script = "trap 'stty size' WINCH; echo ready; until read line; do :; done; echo got $line";
         let (end, text) = run(&on_terminal(script), |mut host| {
             let ready = host.read_until(Stream::Terminal, "ready");
             let size = TerminalSize { rows: 50, columns: 132 };
             host.tell(&ToGuest::Resize { process: MAIN_PROCESS, size });
-            let mut socket = host.stream(Stream::Terminal);
-            socket.write_all(b"boat\n").unwrap();
-            ready + &host.read_all(Stream::Terminal)
+            let resized = host.read_until(Stream::Terminal, "50 132");
+            host.stream(Stream::Terminal).write_all(b"boat\n").unwrap();
+            ready + &resized + &host.read_all(Stream::Terminal)
         });
         assert_eq!(end, End::Exited(ExitStatus::Code(0)));
         assert!(text.contains("got boat\r\n"), "{text:?}");
