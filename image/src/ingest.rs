@@ -285,7 +285,7 @@ fn unpack(input: &mut Tee<'_, '_>, diff_id: &Digest, output: Option<&File>) -> R
     let tar = layer::decompress(Box::new(input)).map_err(Unpacked::Layer)?;
     let mut hashing = Hashing::new(tar, diff_id.algorithm(), None);
     if let Some(output) = output {
-        layer::write(&mut hashing, output, &layer::Limits::default()).map_err(Unpacked::Layer)?;
+        layer::write(&mut hashing, output, &layer::Limits::default(), layer::Base::Nothing).map_err(Unpacked::Layer)?;
     }
     hashing.drain().map_err(Unpacked::Read)?;
     hashing.verify(diff_id).map_err(Unpacked::DiffId).map(|_| ())
