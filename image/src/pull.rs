@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ingest::{self, Wanted};
+use crate::ingest::{self, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
 use crate::registry::{self, Client, Credentials, DockerConfig, Retry};
 use crate::store::Incoming;
@@ -110,9 +110,9 @@ pub fn pull(
     pull.check_platform(&config)?;
     let wanted: Vec<Wanted> =
         found.manifest.layers.iter().zip(&config.rootfs.diff_ids).map(Wanted::announced).collect();
-    let open = |position: usize| {
+    let open = |position: usize, offset: u64| {
         let layer = found.manifest.layers.get(position).ok_or("No such layer")?;
-        Ok(Box::new(pull.client.blob(layer)?) as Box<dyn std::io::Read + Send + '_>)
+        Ok(Box::new(pull.client.blob_from(layer, offset)?) as ingest::Bytes<'_>)
     };
     let incoming = |layers| Incoming {
         entry: found.entry.clone(),
@@ -122,7 +122,7 @@ pub fn pull(
         layers,
         names: vec![reference.stored()],
     };
-    let image = ingest::image(store, &wanted, &open, progress, &incoming);
+    let image = ingest::image(store, &wanted, &Source::Resumable(&open), progress, &incoming);
     image.map_err(|source| Error::Content { name: pull.name.clone(), source })
 }
 

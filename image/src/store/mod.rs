@@ -14,8 +14,10 @@ mod files;
 mod image;
 mod in_use;
 mod index;
+mod keys;
 mod leftovers;
 mod lock;
+mod partial;
 mod prune;
 mod references;
 mod remove;
@@ -36,6 +38,7 @@ pub use usage::{ImageUsage, Usage};
 
 pub(crate) use commit::Incoming;
 pub(crate) use files::Temp;
+pub(crate) use keys::place_keys;
 
 use crate::manifest::{self, Descriptor, Document, Index};
 use crate::{Digest, Platform, Reference, platform};
@@ -137,7 +140,7 @@ impl Store {
     pub fn open(folders: &Folders) -> Result<Store, Error> {
         let store = Store { folders: folders.clone() };
         let temporary = store.temporary();
-        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary] {
+        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary, &store.partial()] {
             files::create_folder(folder).map_err(Error::file("create folder", folder))?;
         }
         if !store.index_path().exists() {
@@ -212,9 +215,9 @@ impl Store {
         self.folders.blobs().join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// Where the EROFS file of the layer with this diff id is, if it is here.
-    pub fn layer(&self, diff_id: &Digest) -> PathBuf {
-        layer_file(&self.folders, diff_id)
+    /// Where the EROFS file of the layer with this key is (see [`Image::layers`]), if it is here.
+    pub fn layer(&self, key: &Digest) -> PathBuf {
+        layer_file(&self.folders, key)
     }
 
     /// A new file that is not part of the store yet.
@@ -259,8 +262,8 @@ impl Store {
 }
 
 /// Where the EROFS file of a layer is.
-pub(crate) fn layer_file(folders: &Folders, diff_id: &Digest) -> PathBuf {
-    folders.layers().join(format!("{}.erofs", diff_id.hex()))
+pub(crate) fn layer_file(folders: &Folders, key: &Digest) -> PathBuf {
+    folders.layers().join(format!("{}.erofs", key.hex()))
 }
 
 /// The digits of a text that may be the beginning of an id.

@@ -65,8 +65,7 @@ impl Store {
             Some(Document::Manifest(manifest)) => {
                 let config = self.document_if_sound(&manifest.config.digest, MAX_CONFIG)?;
                 if let Some(config) = config.and_then(|bytes| ImageConfig::parse(&bytes).ok()) {
-                    into.layers.extend(config.rootfs.chain_ids());
-                    into.layers.extend(config.rootfs.diff_ids);
+                    into.layers.extend(self.layer_keys(&config.rootfs.diff_ids));
                 }
                 into.blobs.insert(manifest.config.digest);
                 into.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
