@@ -5,12 +5,12 @@ use std::os::unix::fs::FileExt;
 use proptest::prelude::*;
 
 use super::super::tar_builder::{Entry, checksum, tar};
-use super::super::{Error, Limits, Summary, write};
+use super::super::{Base, Error, Limits, Summary, write};
 use super::format::BLOCK;
 
 fn image(bytes: &[u8], limits: Limits) -> Result<(Vec<u8>, Summary), Error> {
     let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
-    let summary = write(&mut &*bytes, &file, &limits)?;
+    let summary = write(&mut &*bytes, &file, &limits, Base::Nothing)?;
     let mut image = vec![0; summary.image_bytes as usize];
     file.read_exact_at(&mut image, 0).unwrap();
     assert_eq!(file.metadata().unwrap().len(), summary.image_bytes);
@@ -97,7 +97,7 @@ fn an_open_hard_link_is_named_at_the_end() {
 #[test]
 fn a_full_disk_is_an_error() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let error = write(&mut &*sample("text"), &full, &Limits::default()).unwrap_err();
+    let error = write(&mut &*sample("text"), &full, &Limits::default(), Base::Nothing).unwrap_err();
     assert!(matches!(error, Error::Image(super::Error::Write(_))));
 }
 

@@ -12,6 +12,7 @@ mod directory;
 mod format;
 mod layout;
 mod output;
+pub(super) mod reader;
 
 use std::fs::File;
 use std::io;
