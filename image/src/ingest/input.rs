@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use super::{BoxError, Bytes, Reason, Stop};
+use super::{BoxError, Bytes, Stop};
 use crate::digest::Hashing;
 use crate::{Digest, Progress};
 
@@ -15,7 +15,7 @@ const FAILED: &str = "The layer's source failed";
 pub(super) enum Failure {
     Source(io::Error),
     Output(io::Error),
-    Stopped(Reason),
+    Stopped,
 }
 
 /// Copies what is read to a file, and remembers what failed.
@@ -50,8 +50,8 @@ impl Read for Input<'_, '_> {
         if self.failure.is_some() {
             return Err(io::Error::other(FAILED));
         }
-        if let Some(reason) = self.stop.reason() {
-            return Err(self.fail(Failure::Stopped(reason)));
+        if self.stop.reason().is_some() {
+            return Err(self.fail(Failure::Stopped));
         }
         let read = match self.hashing.read(buffer) {
             Ok(read) => read,

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use super::*;
 use crate::digest::Algorithm;
-use crate::ingest::Error;
+use crate::ingest::{Error, Reason};
 use crate::progress::Silent;
 
 fn file(content: &[u8]) -> File {
@@ -74,7 +74,8 @@ fn a_layer_stops_when_another_has_failed_and_remembers_why() {
         stop: &stop,
     };
     assert!(input.read(&mut [0; 4]).is_err());
-    assert!(matches!(input.failure, Some(Failure::Stopped(Reason::Source))));
+    assert!(matches!(input.failure, Some(Failure::Stopped)));
+    assert!(matches!(stop.reason(), Some(Reason::Source)));
     stop.because(&Error::Decompress { layer: label.clone(), source: io::ErrorKind::InvalidData.into() });
     assert!(matches!(stop.reason(), Some(Reason::Image)), "a broken image is the stronger reason");
 }

@@ -31,7 +31,7 @@ struct Output {
     erofs: Option<Temp>,
 }
 
-impl Job<'_, '_> {
+impl<'a> Job<'a, '_> {
     /// Brings it in. What is there already is used: the EROFS file of another image, the blob of an earlier pull, the
     /// beginning of one that broke off. But that a blob unpacks to a diff id is believed only when an image of the store
     /// vouches for it (`known`): else an image could pass off a layer as another.
@@ -67,7 +67,12 @@ impl Job<'_, '_> {
         self.present(&self.wanted.diff_id)
     }
 
-    fn fresh(&self, source: Result<Bytes<'_>, super::BoxError>, erofs: Option<Temp>, key: &Digest) -> Result<Layer, Error> {
+    fn fresh(
+        &self,
+        source: Result<Bytes<'_>, super::BoxError>,
+        erofs: Option<Temp>,
+        key: &Digest,
+    ) -> Result<Layer, Error> {
         let source = source.map_err(|source| Error::Fetch { layer: self.wanted.label().clone(), source })?;
         self.stream(source, Output { blob: Some(self.temp()?), erofs }, 0, key)
     }
@@ -77,12 +82,13 @@ impl Job<'_, '_> {
         &self,
         digest: &Digest,
         size: u64,
-        open: &(dyn Fn(u64) -> Result<Bytes<'_>, super::BoxError> + Sync),
+        open: &(dyn Fn(u64) -> Result<Bytes<'a>, super::BoxError> + Sync),
         erofs: &dyn Fn() -> Result<Option<Temp>, Error>,
         key: &Digest,
     ) -> Result<Layer, Error> {
         let label = self.wanted.label();
-        let partial = self.store.partial_blob(digest).map_err(|source| Error::Store { layer: label.clone(), source })?;
+        let partial =
+            self.store.partial_blob(digest).map_err(|source| Error::Store { layer: label.clone(), source })?;
         let Some(partial) = partial else { return self.fresh(open(0), erofs()?, key) };
         let fail = |source| Error::Write { layer: label.clone(), source };
         let mut there = partial.file().metadata().map_err(fail)?.len();
@@ -143,14 +149,14 @@ impl Job<'_, '_> {
             progress: self.progress,
             stop: self.stop,
         };
-        let base = if self.position == 0 { Base::Nothing } else { Base::Unknown };
-        let unpacked = unpack(&mut input, &wanted.diff_id, output.erofs.as_ref().map(Temp::file), base);
+        let erofs = output.erofs.as_ref().map(Temp::file);
+        let unpacked = unpack(&mut input, &wanted.diff_id, erofs, Base::Unknown);
         // The rest is read even when unpacking failed: if the blob is not what was announced, that is the reason.
         let drained = io::copy(&mut input, &mut io::sink());
         let Input { hashing, failure, .. } = input;
         match (failure, drained) {
             (None, Ok(_)) => {}
-            (Some(Failure::Stopped(_)), _) => return Err(Error::Stopped),
+            (Some(Failure::Stopped), _) => return Err(Error::Stopped),
             (Some(Failure::Output(error)), _) => return Err(fail_write(error)),
             (Some(Failure::Source(error)), _) | (None, Err(error)) => {
                 return Err(match error.downcast::<digest::Error>() {
@@ -172,9 +178,7 @@ impl Job<'_, '_> {
         }
         self.progress.done(label);
         let descriptor = Descriptor::new(&wanted.media_type, digest, size);
-        let key = if depends { self.place } else { key };
-        let unplaced = depends && self.position > 0;
-        Ok(Layer { key: key.clone(), descriptor, blob: None, erofs: None, unplaced })
+        Ok(Layer { key: key.clone(), descriptor, blob: None, erofs: None, unplaced: depends })
     }
 }
 
@@ -215,12 +219,7 @@ fn unpack(
 }
 
 /// Writes those layers that depend on what is below them, from the lowest up.
-pub(super) fn place(
-    store: &Store,
-    wanted: &[Wanted],
-    places: &[Digest],
-    layers: &mut [Layer],
-) -> Result<(), Error> {
+pub(super) fn place(store: &Store, wanted: &[Wanted], places: &[Digest], layers: &mut [Layer]) -> Result<(), Error> {
     for (position, (wanted, place)) in wanted.iter().zip(places).enumerate() {
         let Some((below, [layer, ..])) = layers.split_at_mut_checked(position) else { continue };
         // A layer that stands in the image twice was read once.
@@ -239,12 +238,13 @@ pub(super) fn place(
         let stored = store.blob(&layer.descriptor.digest);
         let blob = layer.blob.as_ref().or_else(|| below.iter().filter(twin).find_map(|other| other.blob.as_ref()));
         let blob = open(blob, &stored).map_err(fail)?;
-        let stack = stack(store, below).map_err(fail)?;
-        let stack = Stack::open(stack).map_err(|source| Error::Unpack { layer: label.clone(), source })?;
+        let files = stack(store, below).map_err(fail)?;
+        let stack = Stack::open(files).map_err(|source| Unpacked::Layer(layer::Error::Below(source)).of(label))?;
         let erofs = store.temp().map_err(|source| Error::Store { layer: label.clone(), source })?;
         let end = blob.metadata().map_err(fail)?.len();
         let mut input = Resumed { file: &blob, position: 0, end, rest: Rest::Nothing };
-        unpack(&mut input, &wanted.diff_id, Some(erofs.file()), Base::Layers(&stack)).map_err(|error| error.of(label))?;
+        let base = if position == 0 { Base::Nothing } else { Base::Layers(&stack) };
+        unpack(&mut input, &wanted.diff_id, Some(erofs.file()), base).map_err(|error| error.of(label))?;
         erofs.file().sync_all().map_err(fail)?;
         layer.erofs = Some(erofs);
     }

@@ -198,15 +198,20 @@ fn layers(store: &Store, wanted: &[Wanted], source: &Source<'_>, progress: &dyn 
     for result in results {
         match result.unwrap_or(Err(Error::Stopped)) {
             Ok(layer) => layers.push(layer),
-            Err(Error::Stopped) => failure = failure.or(Some(Error::Stopped)),
-            Err(error) => return Err(error),
+            Err(error) => failure = Some(failure.filter(|known| !matches!(known, Error::Stopped)).unwrap_or(error)),
         }
     }
-    if let Some(failure) = failure {
-        return Err(failure);
+    let placed = failure.map_or_else(|| layer::place(store, wanted, &places, &mut layers), Err);
+    match placed {
+        Ok(()) => Ok(layers),
+        Err(error) => {
+            stop.because(&error);
+            if stop.reason() == Some(Reason::Image) {
+                layers.iter_mut().filter_map(|layer| layer.blob.as_mut()).for_each(Temp::discard);
+            }
+            Err(error)
+        }
     }
-    layer::place(store, wanted, &places, &mut layers)?;
-    Ok(layers)
 }
 
 /// What these three have at a position.

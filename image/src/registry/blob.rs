@@ -25,10 +25,11 @@ pub struct Blob<'a> {
 }
 
 impl<'a> Blob<'a> {
-    pub(super) fn open(client: &'a Client, digest: &Digest, size: u64) -> Result<Blob<'a>, Error> {
-        let response = request(client, digest, 0)?;
-        let body = Some(response.into_body().into_reader());
-        Ok(Blob { client, digest: digest.clone(), size, position: 0, body, failures: 0, last_failure: 0 })
+    pub(super) fn open(client: &'a Client, digest: &Digest, size: u64, position: u64) -> Result<Blob<'a>, Error> {
+        let mut blob =
+            Blob { client, digest: digest.clone(), size, position, body: None, failures: 0, last_failure: 0 };
+        blob.reopen()?;
+        Ok(blob)
     }
 
     /// Asks for the rest; a registry that does not know ranges sends all, of which the known part is skipped.

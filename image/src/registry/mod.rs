@@ -226,7 +226,12 @@ impl Client {
 
     /// Opens a blob. The reader goes on where it stopped when the connection breaks; it does not verify.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Blob<'_>, Error> {
-        Blob::open(self, &descriptor.digest, descriptor.size)
+        self.blob_from(descriptor, 0)
+    }
+
+    /// Opens a blob at an offset.
+    pub fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<Blob<'_>, Error> {
+        Blob::open(self, &descriptor.digest, descriptor.size, offset)
     }
 
     /// GETs `path` below the repository, authorising as the registry demands.

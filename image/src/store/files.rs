@@ -17,7 +17,10 @@ pub(crate) struct Temp {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Removed,
+    /// It stays where it is, unless it is empty.
     Kept,
+    /// It has its final name.
+    Placed,
 }
 
 impl Temp {
@@ -57,7 +60,7 @@ impl Temp {
     /// the folder.
     pub(crate) fn persist(mut self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)?;
-        self.end = End::Kept;
+        self.end = End::Placed;
         Ok(())
     }
 
@@ -83,9 +86,13 @@ impl Temp {
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if self.end == End::Removed
-            && let Err(error) = fs::remove_file(&self.path)
-        {
+        let empty = || self.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        let removed = match self.end {
+            End::Removed => true,
+            End::Kept => empty(),
+            End::Placed => false,
+        };
+        if removed && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("Cannot remove {}: {error}", self.path.display());
         }
     }

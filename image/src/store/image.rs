@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use super::{Store, index};
-use crate::{Digest, Reference};
 use crate::manifest::{Descriptor, ImageConfig, Index, MAX_CONFIG, Manifest};
+use crate::{Digest, Reference};
 
 /// An image that is complete on this host.
 #[derive(Clone, Debug)]

@@ -164,9 +164,7 @@ impl Store {
     ///
     /// An image of which a part is missing or damaged is as good as absent, so that pulling it again mends it.
     pub fn find(&self, name: &str) -> Result<Option<Image>, Error> {
-        self.search(name, &|entries| {
-            platform::choose(entries, &Platform::host()).or(entries.first()).cloned()
-        })
+        self.search(name, &|entries| platform::choose(entries, &Platform::host()).or(entries.first()).cloned())
     }
 
     /// As [`Store::find`], for `platform` and no other.

@@ -3,8 +3,6 @@
 //! They are in `partial/`, named by digest, locked while a process is at one. What is in them is not believed: a power
 //! cut may have left anything. Whoever goes on with one hashes it from its start, and begins anew if it is wrong.
 
-use std::path::PathBuf;
-
 use super::{Error, Store, Temp};
 use crate::Digest;
 

@@ -15,9 +15,11 @@ const REDRAWS: u8 = 10;
 /// A layer that waits for its turn, or is finished.
 const STILL: &str = "{prefix}  {msg}";
 /// A layer that comes in.
-const MOVING: &str = "{prefix}  [{bar:24}] {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12}";
+const MOVING: &str =
+    "{prefix}  [{bar:24}] {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12}";
 /// All of them.
-const TOTAL: &str = "{prefix:12}  [{bar:24}] {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12}  {msg}";
+const TOTAL: &str =
+    "{prefix:12}  [{bar:24}] {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12}  {msg}";
 
 /// Draws the progress of one image.
 pub(crate) struct Drawing {
@@ -182,9 +184,8 @@ mod tests {
         drawing.advance(&one, 10);
         drawing.done(&one);
         drawing.present(&two);
-        let (bytes, done, length) = drawing.change(|state| {
-            (state.bytes, state.done, state.total.as_ref().and_then(ProgressBar::length))
-        });
+        let (bytes, done, length) =
+            drawing.change(|state| (state.bytes, state.done, state.total.as_ref().and_then(ProgressBar::length)));
         assert_eq!((bytes, done, length), (10, 2, Some(15)));
     }
 
