@@ -27,7 +27,8 @@ use self::tree::{Attributes, Data, Finished, Node, Special, Tree};
 use self::whiteout::Meaning;
 
 pub use self::decompress::decompress;
-pub use self::erofs::reader::{Error as ReadError, FileKind, Inode, Reader};
+pub use self::erofs::reader::{Error as ReadError, FileKind, Inode, Named, Reader};
+pub use self::erofs::verify;
 pub use self::stack::{Error as StackError, Found, Stack};
 pub use self::tar::Time;
 pub use self::tree::Base;

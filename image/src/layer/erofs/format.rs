@@ -2,7 +2,7 @@
 
 use super::checksum::crc32c;
 use super::layout::Place;
-use super::reader::field;
+use super::reader::{FileKind, field};
 use crate::layer::tree::{Data, Inode, Node, Special};
 use crate::layer::xattr;
 
@@ -120,13 +120,25 @@ fn mode(node: &Node) -> u16 {
 
 /// The kind of a file as a directory entry has it.
 pub(super) fn kind(node: &Node) -> u8 {
-    match node {
-        Node::File(_) | Node::Pending { .. } => 1,
-        Node::Directory(_) => 2,
-        Node::Special(Special::Character(_)) => 3,
-        Node::Special(Special::Block(_)) => 4,
-        Node::Special(Special::Fifo) => 5,
-        Node::Symlink(_) => 7,
+    kind_number(match node {
+        Node::File(_) | Node::Pending { .. } => FileKind::File,
+        Node::Directory(_) => FileKind::Directory,
+        Node::Special(Special::Character(number)) => FileKind::Character(*number),
+        Node::Special(Special::Block(number)) => FileKind::Block(*number),
+        Node::Special(Special::Fifo) => FileKind::Fifo,
+        Node::Symlink(_) => FileKind::Symlink,
+    })
+}
+
+/// The same by what the reader says.
+pub(super) fn kind_number(kind: FileKind) -> u8 {
+    match kind {
+        FileKind::File => 1,
+        FileKind::Directory => 2,
+        FileKind::Character(_) => 3,
+        FileKind::Block(_) => 4,
+        FileKind::Fifo => 5,
+        FileKind::Symlink => 7,
     }
 }
 
