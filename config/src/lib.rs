@@ -8,5 +8,5 @@ pub mod size;
 pub mod stages;
 pub mod wire;
 
-pub use file::File;
+pub use file::{File, Registries};
 pub use folders::Folders;

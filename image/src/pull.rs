@@ -1,11 +1,8 @@
 //! Bringing an image in from a registry.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use crate::ingest::{self, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
-use crate::registry::{self, Client, Credentials, DockerConfig, Retry};
+use crate::registry::{self, Client};
 use crate::store::Incoming;
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
@@ -17,26 +14,14 @@ const MAX_NESTING: u32 = 3;
 pub struct PullOptions {
     /// Which of several images under one name.
     pub platform: Platform,
-    /// `host[:port]` of registries that may be spoken to over plain HTTP, beside this machine itself.
-    pub insecure: Vec<String>,
-    /// Who to be.
-    pub credentials: Arc<dyn Credentials>,
-    /// A PEM file of further CAs to trust.
-    pub authorities: Option<PathBuf>,
-    /// How patiently failed requests are tried again.
-    pub retry: Retry,
+    /// How to speak to the registry.
+    pub registry: registry::Options,
 }
 
 impl Default for PullOptions {
-    /// This host's platform, the user's logins, and the CA file that the environment names in `SSL_CERT_FILE`.
+    /// This host's platform, and the user's logins.
     fn default() -> PullOptions {
-        PullOptions {
-            platform: Platform::host(),
-            insecure: Vec::new(),
-            credentials: Arc::new(DockerConfig::of_user()),
-            authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-            retry: Retry::default(),
-        }
+        PullOptions { platform: Platform::host(), registry: registry::Options::default() }
     }
 }
 
@@ -127,13 +112,7 @@ pub fn pull(
 }
 
 fn client(reference: &Reference, options: &PullOptions) -> Result<Client, Error> {
-    let options = registry::Options {
-        insecure: options.insecure.clone(),
-        credentials: options.credentials.clone(),
-        authorities: options.authorities.clone(),
-        retry: options.retry,
-    };
-    Client::new(reference, &options).map_err(|source| Error::Registry { name: reference.familiar(), source })
+    Client::new(reference, &options.registry).map_err(|source| Error::Registry { name: reference.familiar(), source })
 }
 
 struct Pull<'a> {

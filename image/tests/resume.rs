@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use coracle_image::progress::Silent;
 use coracle_image::pull::PullOptions;
-use coracle_image::registry::{Anonymous, Retry};
+use coracle_image::registry::{Anonymous, Options, Retry};
 use coracle_image::{Digest, Image, pull};
 use support::registry::{Flaw, Registry, answers};
 use support::{Home, Sample, chain, file, noise, tar};
@@ -22,7 +22,10 @@ const CUT: usize = 70_000;
 
 fn pull_from(home: &Home, registry: &Registry) -> Result<Image, String> {
     let retry = Retry { attempts: 1, first_pause: Duration::ZERO };
-    let options = PullOptions { credentials: Arc::new(Anonymous), retry, ..PullOptions::default() };
+    let options = PullOptions {
+        registry: Options { credentials: Arc::new(Anonymous), retry, ..Options::default() },
+        ..PullOptions::default()
+    };
     let reference = format!("{}/app:1", registry.host()).parse().unwrap();
     pull(&home.store, &reference, &options, &Silent).map_err(|error| chain(&error))
 }
