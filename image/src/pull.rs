@@ -1,9 +1,9 @@
 //! Bringing an image in from a registry.
 
 use crate::ingest::{self, Source, Wanted};
-use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
+use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::registry::{self, Client};
-use crate::store::Incoming;
+use crate::store::{self, Incoming};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
 /// How deep indexes in indexes are followed.
@@ -87,7 +87,7 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Image, Error> {
     let pull = Pull { name: reference.familiar(), reference, options, client: client(reference, options)? };
-    let found = pull.manifest()?;
+    let found = pull.manifest(store)?;
     let config_bytes = pull.config(store, &found.manifest.config)?;
     let fail = |source| Error::Manifest { name: pull.name.clone(), source };
     let config = ImageConfig::parse(&config_bytes).map_err(fail)?;
@@ -129,24 +129,31 @@ struct Found {
 }
 
 impl Pull<'_> {
-    /// The manifest for the wanted platform, by way of as many indexes as it takes.
-    fn manifest(&self) -> Result<Found, Error> {
+    /// The manifest for the wanted platform, by way of as many indexes as it takes. What a name means only the registry
+    /// knows; what a digest means is known if it is in the store.
+    fn manifest(&self, store: &Store) -> Result<Found, Error> {
         let registry = |source| Error::Registry { name: self.name.clone(), source };
         let broken = |source| Error::Manifest { name: self.name.clone(), source };
         let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
         let mut digest = self.reference.digest().cloned();
+        let mut came_by: Option<Digest> = None;
         for _ in 0..=MAX_NESTING {
             let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    let mut entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    entry.annotations.extend(came_by.map(|index| (store::INDEX.to_owned(), index.to_string())));
                     return Ok(Found { entry, bytes, manifest });
                 }
                 Document::Index(index) => index,
             };
             let chosen = self.choose(&index)?;
-            (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
+            came_by = came_by.or_else(|| Some(digest.unwrap_or_else(|| Digest::of(&bytes))));
+            (bytes, kind) = match store.read_document(&chosen.digest, MAX_MANIFEST) {
+                Ok(bytes) => (bytes, Some(chosen.media_type.clone())),
+                Err(_) => self.client.manifest_by_digest(&chosen.digest).map_err(registry)?,
+            };
             digest = Some(chosen.digest.clone());
         }
         Err(Error::Nesting { name: self.name.clone() })
