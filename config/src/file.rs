@@ -19,6 +19,8 @@ pub struct File {
     pub run: Option<PathBuf>,
     /// `[registries]`
     pub registries: Registries,
+    /// `[trust]`
+    pub trust: crate::Trust,
 }
 
 /// How registries are spoken to.

@@ -7,6 +7,7 @@ use crate::ingest::{self, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
 use crate::registry::{self, Client, Credentials, DockerConfig, Retry};
 use crate::store::Incoming;
+use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
 /// How deep indexes in indexes are followed.
@@ -25,10 +26,13 @@ pub struct PullOptions {
     pub authorities: Option<PathBuf>,
     /// How patiently failed requests are tried again.
     pub retry: Retry,
+    /// Which images may come in.
+    pub policy: Arc<Policy>,
 }
 
 impl Default for PullOptions {
-    /// This host's platform, the user's logins, and the CA file that the environment names in `SSL_CERT_FILE`.
+    /// This host's platform, the user's logins, the CA file that the environment names in `SSL_CERT_FILE`, and a
+    /// policy that accepts anything.
     fn default() -> PullOptions {
         PullOptions {
             platform: Platform::host(),
@@ -36,6 +40,7 @@ impl Default for PullOptions {
             credentials: Arc::new(DockerConfig::of_user()),
             authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
             retry: Retry::default(),
+            policy: Arc::new(Policy::accept_anything()),
         }
     }
 }
@@ -58,6 +63,14 @@ pub enum Error {
         name: String,
         /// Why.
         source: manifest::Error,
+    },
+    /// The signature policy.
+    #[error("Cannot pull {name}")]
+    Trust {
+        /// The image.
+        name: String,
+        /// Why.
+        source: trust::Error,
     },
     /// The config was damaged.
     #[error("The config of {name} was damaged on its way: try again")]
@@ -102,7 +115,11 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Image, Error> {
     let pull = Pull { name: reference.familiar(), reference, options, client: client(reference, options)? };
+    let untrusted = |source| Error::Trust { name: pull.name.clone(), source };
+    options.policy.check_name(reference).map_err(untrusted)?;
     let found = pull.manifest()?;
+    let signatures = RegistrySignatures::new(&pull.client, reference);
+    options.policy.check_any(reference, &found.documents(), &signatures).map_err(untrusted)?;
     let config_bytes = pull.config(store, &found.manifest.config)?;
     let fail = |source| Error::Manifest { name: pull.name.clone(), source };
     let config = ImageConfig::parse(&config_bytes).map_err(fail)?;
@@ -144,9 +161,19 @@ struct Pull<'a> {
 }
 
 struct Found {
+    /// What the name stands for, if that is an index.
+    index: Option<(Digest, Vec<u8>)>,
     entry: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
+}
+
+impl Found {
+    /// Where a signature may be.
+    fn documents(&self) -> Vec<Signed<'_>> {
+        let index = self.index.iter().map(|(digest, bytes)| Signed { digest, bytes });
+        index.chain([Signed { digest: &self.entry.digest, bytes: &self.bytes }]).collect()
+    }
 }
 
 impl Pull<'_> {
@@ -156,16 +183,19 @@ impl Pull<'_> {
         let broken = |source| Error::Manifest { name: self.name.clone(), source };
         let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
         let mut digest = self.reference.digest().cloned();
+        let mut top = None;
         for _ in 0..=MAX_NESTING {
             let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
                     let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
-                    return Ok(Found { entry, bytes, manifest });
+                    return Ok(Found { index: top, entry, bytes, manifest });
                 }
                 Document::Index(index) => index,
             };
+            let own = digest.take().unwrap_or_else(|| Digest::of(&bytes));
+            top.get_or_insert((own, bytes));
             let chosen = self.choose(&index)?;
             (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
             digest = Some(chosen.digest.clone());
