@@ -15,6 +15,7 @@ pub mod pull;
 pub mod registry;
 pub mod rootfs;
 pub mod store;
+pub mod trust;
 
 pub use digest::Digest;
 pub use load::load;
