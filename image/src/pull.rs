@@ -156,16 +156,18 @@ impl Pull<'_> {
         let broken = |source| Error::Manifest { name: self.name.clone(), source };
         let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
         let mut digest = self.reference.digest().cloned();
+        let mut by: Option<Digest> = None;
         for _ in 0..=MAX_NESTING {
             let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64).with_index(by.as_ref());
                     return Ok(Found { entry, bytes, manifest });
                 }
                 Document::Index(index) => index,
             };
+            by.get_or_insert_with(|| digest.clone().unwrap_or_else(|| Digest::of(&bytes)));
             let chosen = self.choose(&index)?;
             (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
             digest = Some(chosen.digest.clone());

@@ -116,11 +116,22 @@ pub enum Error {
 
 /// Loads every image in `source` that is for this host, and names them as the archive does.
 pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Result<Vec<Loaded>, Error> {
+    load_platform(store, source, &Platform::host(), progress)
+}
+
+/// As [`load`], for another platform.
+pub fn load_platform(
+    store: &Store,
+    source: Source<'_>,
+    platform: &Platform,
+    progress: &dyn Progress,
+) -> Result<Vec<Loaded>, Error> {
     let archive = open(store, source)?;
+    let target = Target { store, platform, progress };
     if archive.has("index.json") {
-        oci::load(store, &archive, progress)
+        oci::load(&target, &archive)
     } else if archive.has("manifest.json") {
-        docker::load(store, &archive, progress)
+        docker::load(&target, &archive)
     } else if archive.has("repositories") {
         Err(Error::TooOld)
     } else {
@@ -204,8 +215,21 @@ impl Compression {
     }
 }
 
-/// Refuses an image that is not for this host.
-fn check_platform(config: &crate::ImageConfig) -> Result<(), Error> {
-    let (wanted, offered) = (Platform::host(), config.platform());
-    if offered.suits(&wanted) { Ok(()) } else { Err(Error::Platform { wanted, offered: offered.to_string() }) }
+/// Where images are loaded to, and which.
+struct Target<'a> {
+    store: &'a Store,
+    platform: &'a Platform,
+    progress: &'a dyn Progress,
+}
+
+impl Target<'_> {
+    /// Refuses an image that is not for the wanted platform.
+    fn check_platform(&self, config: &crate::ImageConfig) -> Result<(), Error> {
+        let offered = config.platform();
+        if offered.suits(self.platform) { Ok(()) } else { Err(self.wrong_platform(offered.to_string())) }
+    }
+
+    fn wrong_platform(&self, offered: String) -> Error {
+        Error::Platform { wanted: self.platform.clone(), offered }
+    }
 }

@@ -77,19 +77,6 @@ pub struct RootFs {
     pub diff_ids: Vec<Digest>,
 }
 
-impl RootFs {
-    /// The chain id of each layer: what it is called together with all layers below it (OCI image specification,
-    /// config.md, "Layer ChainID").
-    pub fn chain_ids(&self) -> Vec<Digest> {
-        let mut chain: Vec<Digest> = Vec::with_capacity(self.diff_ids.len());
-        for layer in &self.diff_ids {
-            let id = chain.last().map_or_else(|| layer.clone(), |below| Digest::of(format!("{below} {layer}").as_bytes()));
-            chain.push(id);
-        }
-        chain
-    }
-}
-
 /// One step in the making of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

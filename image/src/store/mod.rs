@@ -9,11 +9,13 @@
 //! is there, after any crash. Files that are being written live in `tmp/`, each locked by its writer; what a dead
 //! writer left is removed when the store is next opened.
 
+mod check;
 mod commit;
 mod files;
 mod image;
 mod in_use;
 mod index;
+mod keys;
 mod leftovers;
 mod lock;
 mod prune;
@@ -27,7 +29,8 @@ use std::path::{Path, PathBuf};
 
 use config::Folders;
 
-pub use image::Image;
+pub use check::{CheckOptions, Kind, Outcome, Problem, Report};
+pub use image::{Image, parse_time};
 pub use in_use::{Ask, InUse};
 pub use lock::Hold;
 pub use prune::{Label, PruneOptions, Pruned};
@@ -36,8 +39,9 @@ pub use usage::{ImageUsage, Usage};
 
 pub(crate) use commit::Incoming;
 pub(crate) use files::Temp;
+pub(crate) use keys::place_keys;
 
-use crate::manifest::{self, Descriptor, Document, Index};
+use crate::manifest::{self, Descriptor, Document};
 use crate::{Digest, Platform, Reference, platform};
 
 /// The annotation that names an image in an index (OCI image specification, annotations.md).
@@ -115,6 +119,14 @@ pub enum Error {
         /// Why.
         source: crate::rootfs::Error,
     },
+    /// A layer could not be made again from what was downloaded.
+    #[error("Cannot unpack layer {layer} again")]
+    Rebuild {
+        /// Its diff id.
+        layer: Digest,
+        /// Why.
+        source: crate::layer::Error,
+    },
     /// A file that this commit relies on was removed by another process meanwhile; the caller begins again.
     #[error("Content of the image was removed while it was being stored: try again")]
     Vanished,
@@ -147,7 +159,8 @@ impl Store {
             }
             store.write(&folders.root().join("oci-layout"), OCI_LAYOUT)?;
             if !store.index_path().exists() {
-                store.write_index(&Index::default())?;
+                // There is no content before there is an index: if there is some, the index was lost.
+                store.write_index(&store.salvage()?)?;
             }
         }
         files::sweep(&temporary).map_err(Error::file("clean folder", &temporary))?;
@@ -161,9 +174,7 @@ impl Store {
     ///
     /// An image of which a part is missing or damaged is as good as absent, so that pulling it again mends it.
     pub fn find(&self, name: &str) -> Result<Option<Image>, Error> {
-        self.search(name, &|entries| {
-            platform::choose(entries, &Platform::host()).or(entries.first()).cloned()
-        })
+        self.search(name, &|entries| platform::choose(entries, &Platform::host()).or(entries.first()).cloned())
     }
 
     /// As [`Store::find`], for `platform` and no other.

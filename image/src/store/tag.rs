@@ -23,7 +23,8 @@ impl Store {
         });
         let new_name = new.stored();
         let loses = |other: &Descriptor| {
-            index::name_of(other).as_ref() == Some(&new_name) && entries.iter().all(|entry| entry.digest != other.digest)
+            index::name_of(other).as_ref() == Some(&new_name)
+                && entries.iter().all(|entry| entry.digest != other.digest)
         };
         for other in index.manifests.iter_mut().filter(|other| loses(other)) {
             other.annotations.remove(REF_NAME);
