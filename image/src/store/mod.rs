@@ -53,7 +53,7 @@ pub(crate) const INDEX: &str = "coracle.index";
 /// Shortest prefix of an id that is looked for: shorter ones are typing errors rather than ids.
 const SHORTEST_ID: usize = 4;
 /// Content of the file `oci-layout` (OCI image specification, image-layout.md).
-const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
