@@ -1,6 +1,6 @@
 //! Bringing an image in from a registry.
 
-use crate::ingest::{self, Wanted};
+use crate::ingest::{self, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
 use crate::registry::{self, Client};
 use crate::store::Incoming;
@@ -95,9 +95,9 @@ pub fn pull(
     pull.check_platform(&config)?;
     let wanted: Vec<Wanted> =
         found.manifest.layers.iter().zip(&config.rootfs.diff_ids).map(Wanted::announced).collect();
-    let open = |position: usize| {
+    let open = |position: usize, offset: u64| {
         let layer = found.manifest.layers.get(position).ok_or("No such layer")?;
-        Ok(Box::new(pull.client.blob(layer)?) as Box<dyn std::io::Read + Send + '_>)
+        Ok(Box::new(pull.client.blob_from(layer, offset)?) as ingest::Bytes<'_>)
     };
     let incoming = |layers| Incoming {
         entry: found.entry.clone(),
@@ -107,7 +107,7 @@ pub fn pull(
         layers,
         names: vec![reference.stored()],
     };
-    let image = ingest::image(store, &wanted, &open, progress, &incoming);
+    let image = ingest::image(store, &wanted, &Source::Resumable(&open), progress, &incoming);
     image.map_err(|source| Error::Content { name: pull.name.clone(), source })
 }
 

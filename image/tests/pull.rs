@@ -51,7 +51,7 @@ fn an_image_is_pulled_by_tag_and_by_digest() {
     let registry = Registry::with(&[("1", &sample)]);
     let home = Home::new();
     let image = pull_from(&home, &registry).unwrap();
-    assert_eq!((image.id, image.layers), (sample.id(), sample.diff_ids()));
+    assert_eq!((image.id, image.config.rootfs.diff_ids), (sample.id(), sample.diff_ids()));
     assert_eq!(image.names, [format!("{}/app:1", registry.host())]);
     assert_eq!(image.manifest, Digest::of(&sample.manifest()));
     assert!(registry.requests()[0].header("user-agent").unwrap().starts_with("coracle/"));
@@ -101,7 +101,7 @@ fn a_layer_that_stands_in_an_image_twice_is_fetched_once() {
     sample = Sample::of(&[sample.diffs[0].clone(), sample.diffs[1].clone(), sample.diffs[0].clone()]);
     let registry = Registry::with(&[("1", &sample)]);
     let home = Home::new();
-    assert_eq!(pull_from(&home, &registry).unwrap().layers, sample.diff_ids());
+    assert_eq!(pull_from(&home, &registry).unwrap().config.rootfs.diff_ids, sample.diff_ids());
     assert_eq!(registry.count("/blobs/"), 3, "config and two layers");
 }
 
@@ -271,8 +271,11 @@ fn a_blob_that_always_breaks_off_is_given_up() {
         let cut = is_blob(request, &layer);
         serve(request).flawed(if cut { Flaw::CutAfter(0) } else { Flaw::None })
     });
-    let message = refused(&registry);
+    let home = Home::new();
+    let message = chain(&pull_from(&home, &registry).unwrap_err());
     assert!(message.contains(&name), "{message}");
+    let left = home.content();
+    assert!(left.iter().all(|name| name.starts_with("partial/")), "what came whole may serve another try: {left:?}");
     assert_eq!(registry.count(&name), 3);
 }
 
