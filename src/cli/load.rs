@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use image::Reference;
-use image::load::Source;
+use image::load::{Source, load_platform};
+use image::{Platform, Reference};
 
 use super::ui::progress::Drawing;
 use super::{Context, ui};
@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// The archive, or the folder of an OCI layout, instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Of each image that for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
     /// Print only the images' names
     #[arg(short, long)]
     quiet: bool,
@@ -32,7 +35,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
-    let loaded = image::load(&store, source, &progress)?;
+    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let loaded = load_platform(&store, source, &platform, &progress)?;
     drop(progress);
     for loaded in loaded {
         for name in &loaded.names {
