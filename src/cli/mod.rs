@@ -1,7 +1,13 @@
 //! The words of the command line: one verb, one file.
 
 mod doctor;
+mod filter;
+mod glob;
+mod history;
+mod image;
 mod images;
+mod in_use;
+mod inspect;
 mod kill;
 mod load;
 mod logs;
@@ -10,7 +16,10 @@ mod pull;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod stop;
+mod system;
+mod tag;
 pub(crate) mod ui;
 mod version;
 mod wait;
@@ -19,11 +28,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::image::Store;
+use ::image::trust::Policy;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use config::{File, Folders, stages};
-use image::Store;
-use image::trust::Policy;
 
 /// Exit code of our own failures, as Docker has it.
 pub(crate) const FAILED: u8 = 125;
@@ -67,8 +76,14 @@ enum Verb {
     Rm(rm::Arguments),
     Wait(wait::Arguments),
     Images(images::Arguments),
+    Inspect(inspect::Arguments),
+    History(history::Arguments),
+    Tag(tag::Arguments),
     Rmi(rmi::Arguments),
+    Save(save::Arguments),
     Load(load::Arguments),
+    Image(image::Arguments),
+    System(system::Arguments),
     Pull(pull::Arguments),
     Doctor(doctor::Arguments),
     Version(version::Arguments),
@@ -127,8 +142,14 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         Verb::Rm(arguments) => rm::run(&context, &arguments),
         Verb::Wait(arguments) => wait::run(&context, &arguments),
         Verb::Images(arguments) => images::run(&context, &arguments),
+        Verb::Inspect(arguments) => inspect::run(&context, &arguments),
+        Verb::History(arguments) => history::run(&context, &arguments),
+        Verb::Tag(arguments) => tag::run(&context, &arguments),
         Verb::Rmi(arguments) => rmi::run(&context, &arguments),
+        Verb::Save(arguments) => save::run(&context, &arguments),
         Verb::Load(arguments) => load::run(&context, &arguments),
+        Verb::Image(arguments) => image::run(&context, &arguments),
+        Verb::System(arguments) => system::run(&context, &arguments),
         Verb::Pull(arguments) => pull::run(&context, &arguments),
         Verb::Doctor(arguments) => doctor::run(&context, &arguments),
         Verb::Version(arguments) => version::run(&arguments),
