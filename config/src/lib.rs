@@ -9,6 +9,6 @@ pub mod stages;
 pub mod trust;
 pub mod wire;
 
-pub use file::File;
+pub use file::{File, Registries};
 pub use folders::Folders;
 pub use trust::Trust;

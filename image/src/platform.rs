@@ -69,6 +69,20 @@ impl Platform {
         }
     }
 
+    /// Whether both mean the same machines: a variant that is left out is the one that is usual.
+    pub fn is_same(&self, other: &Platform) -> bool {
+        self.os == other.os && self.architecture == other.architecture && self.usual() == other.usual()
+    }
+
+    fn usual(&self) -> &str {
+        match (self.architecture.as_str(), self.variant.as_str()) {
+            ("amd64", "") => "v1",
+            ("arm64", "") => "v8",
+            ("arm", "") => "v7",
+            (_, variant) => variant,
+        }
+    }
+
     /// Attestations stand in indexes under a platform that no image has.
     fn is_unknown(&self) -> bool {
         self.os == "unknown" || self.architecture == "unknown"

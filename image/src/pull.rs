@@ -1,11 +1,10 @@
 //! Bringing an image in from a registry.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ingest::{self, Wanted};
+use crate::ingest::{self, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
-use crate::registry::{self, Client, Credentials, DockerConfig, Retry};
+use crate::registry::{self, Client};
 use crate::store::Incoming;
 use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
@@ -18,28 +17,18 @@ const MAX_NESTING: u32 = 3;
 pub struct PullOptions {
     /// Which of several images under one name.
     pub platform: Platform,
-    /// `host[:port]` of registries that may be spoken to over plain HTTP, beside this machine itself.
-    pub insecure: Vec<String>,
-    /// Who to be.
-    pub credentials: Arc<dyn Credentials>,
-    /// A PEM file of further CAs to trust.
-    pub authorities: Option<PathBuf>,
-    /// How patiently failed requests are tried again.
-    pub retry: Retry,
+    /// How to speak to the registry.
+    pub registry: registry::Options,
     /// Which images may come in.
     pub policy: Arc<Policy>,
 }
 
 impl Default for PullOptions {
-    /// This host's platform, the user's logins, the CA file that the environment names in `SSL_CERT_FILE`, and a
-    /// policy that accepts anything.
+    /// This host's platform, the user's logins, and a policy that accepts anything.
     fn default() -> PullOptions {
         PullOptions {
             platform: Platform::host(),
-            insecure: Vec::new(),
-            credentials: Arc::new(DockerConfig::of_user()),
-            authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-            retry: Retry::default(),
+            registry: registry::Options::default(),
             policy: Arc::new(Policy::accept_anything()),
         }
     }
@@ -127,9 +116,9 @@ pub fn pull(
     pull.check_platform(&config)?;
     let wanted: Vec<Wanted> =
         found.manifest.layers.iter().zip(&config.rootfs.diff_ids).map(Wanted::announced).collect();
-    let open = |position: usize| {
+    let open = |position: usize, offset: u64| {
         let layer = found.manifest.layers.get(position).ok_or("No such layer")?;
-        Ok(Box::new(pull.client.blob(layer)?) as Box<dyn std::io::Read + Send + '_>)
+        Ok(Box::new(pull.client.blob_from(layer, offset)?) as ingest::Bytes<'_>)
     };
     let incoming = |layers| Incoming {
         entry: found.entry.clone(),
@@ -139,18 +128,12 @@ pub fn pull(
         layers,
         names: vec![reference.stored()],
     };
-    let image = ingest::image(store, &wanted, &open, progress, &incoming);
+    let image = ingest::image(store, &wanted, &Source::Resumable(&open), progress, &incoming);
     image.map_err(|source| Error::Content { name: pull.name.clone(), source })
 }
 
 fn client(reference: &Reference, options: &PullOptions) -> Result<Client, Error> {
-    let options = registry::Options {
-        insecure: options.insecure.clone(),
-        credentials: options.credentials.clone(),
-        authorities: options.authorities.clone(),
-        retry: options.retry,
-    };
-    Client::new(reference, &options).map_err(|source| Error::Registry { name: reference.familiar(), source })
+    Client::new(reference, &options.registry).map_err(|source| Error::Registry { name: reference.familiar(), source })
 }
 
 struct Pull<'a> {

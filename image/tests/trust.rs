@@ -15,7 +15,7 @@ use coracle_image::digest::{Algorithm, Hashing};
 use coracle_image::load::{self, Source, load_trusted};
 use coracle_image::progress::Silent;
 use coracle_image::pull::{Error, PullOptions};
-use coracle_image::registry::{Anonymous, Retry};
+use coracle_image::registry::{Anonymous, Options, Retry};
 use coracle_image::trust::{self, Attachment, MAX_SIGNATURES, Policy, SignatureSource, Signed, SourceError};
 use coracle_image::{Digest, Image, Reference, pull};
 use ring::rand::SystemRandom;
@@ -364,9 +364,8 @@ fn registry(sample: &Sample, index: Option<Vec<u8>>, signatures: Box<Signatures>
 
 fn pull_with(home: &Home, registry: &Registry, policy: Policy) -> Result<Image, Error> {
     let retry = Retry { attempts: 2, first_pause: Duration::from_millis(1) };
-    let policy = Arc::new(policy);
-    let options =
-        PullOptions { credentials: Arc::new(Anonymous), authorities: None, retry, policy, ..PullOptions::default() };
+    let options = Options { credentials: Arc::new(Anonymous), authorities: None, retry, ..Options::default() };
+    let options = PullOptions { registry: options, policy: Arc::new(policy), ..PullOptions::default() };
     let name = format!("{}/app:1", registry.host());
     pull(&home.store, &name.parse::<Reference>().unwrap(), &options, &Silent)
 }

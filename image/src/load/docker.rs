@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::archive::Archive;
 use super::{Compression, Error, Loaded, check_platform};
-use crate::ingest::{self, Layer, Wanted};
+use crate::ingest::{self, Layer, Source, Wanted};
 use crate::manifest::{self, Descriptor, MAX_CONFIG, Manifest, media, nullable};
 use crate::store::Incoming;
 use crate::{Digest, ImageConfig, Progress, Reference, Store};
@@ -75,7 +75,7 @@ fn load_one(store: &Store, archive: &Archive, item: &Item, progress: &dyn Progre
             names: names.clone(),
         }
     };
-    let image = ingest::image(store, &wanted?, &open, progress, &incoming);
+    let image = ingest::image(store, &wanted?, &Source::Whole(&open), progress, &incoming);
     let image = image.map_err(|source| Error::Content { name, source })?;
     Ok(Loaded { image, names })
 }

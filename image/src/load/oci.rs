@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::archive::Archive;
 use super::{Error, Loaded, check_platform};
-use crate::ingest::{self, Layer, Wanted};
+use crate::ingest::{self, Layer, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST};
 use crate::store::{Incoming, REF_NAME};
 use crate::{Digest, ImageConfig, Platform, Progress, Reference, Store, platform};
@@ -93,7 +93,7 @@ fn load_one(
         layers,
         names: names.clone(),
     };
-    let image = ingest::image(store, &wanted, &open, progress, &incoming);
+    let image = ingest::image(store, &wanted, &Source::Whole(&open), progress, &incoming);
     let image = image.map_err(|source| Error::Content { name: name.clone(), source })?;
     Ok(Loaded { image, names })
 }

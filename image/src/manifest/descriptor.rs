@@ -46,6 +46,12 @@ impl Descriptor {
         }
     }
 
+    /// Whether its content is for its maker alone to distribute (OCI image specification, layer.md,
+    /// "Non-Distributable Layers"; Docker calls such layers foreign).
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.media_type.contains(".nondistributable.") || self.media_type.contains(".rootfs.foreign.")
+    }
+
     /// Reads a small document and makes sure that it is the one described.
     pub(crate) fn read(&self, input: impl Read) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         let mut hashing = Hashing::new(input, self.digest.algorithm(), Some(self.size));

@@ -24,11 +24,12 @@ impl Store {
     /// Makes the image part of the store. [`Error::Vanished`] if something it relies on has been removed meanwhile.
     pub(crate) fn commit(&self, incoming: Incoming) -> Result<Image, Error> {
         let Incoming { entry, manifest, config_digest, config, layers, names } = incoming;
+        let entry = index::with_platform(entry, &config);
         // All that takes long comes before the lock.
         let mut files: Vec<(PathBuf, Option<Temp>)> = Vec::new();
         for layer in layers {
             files.push((self.blob(&layer.descriptor.digest), layer.blob));
-            files.push((self.layer(&layer.diff_id), layer.erofs));
+            files.push((self.layer(&layer.key), layer.erofs));
         }
         for (path, bytes) in [(self.blob(&config_digest), config), (self.blob(&entry.digest), manifest)] {
             let temp = self.temp()?;

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use super::{Store, index};
-use crate::Digest;
 use crate::manifest::{Descriptor, ImageConfig, Index, MAX_CONFIG, Manifest};
+use crate::{Digest, Reference};
 
 /// An image that is complete on this host.
 #[derive(Clone, Debug)]
@@ -14,11 +14,15 @@ pub struct Image {
     pub id: Digest,
     /// Its names in full, `docker.io/library/busybox:latest`; [`crate::Reference::familiar`] shortens them.
     pub names: Vec<String>,
+    /// Where a registry has exactly this, in full, `docker.io/library/busybox@sha256:...`: by the index it came by, if
+    /// it came by one, and by its manifest.
+    pub repo_digests: Vec<String>,
     /// Digest of its manifest.
     pub manifest: Digest,
     /// What to run and how.
     pub config: ImageConfig,
-    /// Diff ids of its layers, lowest first.
+    /// Keys of the EROFS files of its layers, lowest first: the diff id of a layer that is the same wherever it lies, and
+    /// something else for one that depends on the layers below it. The diff ids are in the config.
     pub layers: Vec<Digest>,
     /// Bytes of its layer files, unpacked; layers shared with other images are counted in each.
     pub size: u64,
@@ -33,6 +37,7 @@ impl Store {
     pub(super) fn whole_image(&self, index: &Index, entry: &Descriptor) -> Option<Image> {
         let image = self.image(entry).and_then(|(mut image, complete)| {
             image.names = names(index, |other| other.digest == entry.digest);
+            image.repo_digests = repo_digests(index, &entry.digest);
             if complete { Ok(image) } else { Err("A layer or blob is missing".into()) }
         });
         image.inspect_err(|error| log::warn!("Image {} is not whole: {error}", entry.digest)).ok()
@@ -46,7 +51,10 @@ impl Store {
         for entry in index.manifests.iter().filter(|entry| seen.insert(&entry.digest)) {
             let Some(image) = self.whole_image(index, entry) else { continue };
             match places.get(&image.id).and_then(|place| images.get_mut(*place)) {
-                Some(known) => known.names.extend(image.names),
+                Some(known) => {
+                    known.names.extend(image.names);
+                    known.repo_digests.extend(image.repo_digests);
+                }
                 None => {
                     places.insert(image.id.clone(), images.len());
                     images.push(image);
@@ -70,7 +78,8 @@ impl Store {
         let (manifest, config) = self.documents(entry)?;
         let mut complete = manifest.layers.iter().all(|layer| self.blob(&layer.digest).exists());
         let mut size: u64 = 0;
-        for layer in &config.rootfs.diff_ids {
+        let layers = self.layer_keys(&config.rootfs.diff_ids);
+        for layer in &layers {
             match fs::metadata(self.layer(layer)) {
                 Ok(metadata) => size = size.saturating_add(metadata.len()),
                 Err(_) => complete = false,
@@ -79,14 +88,30 @@ impl Store {
         let image = Image {
             id: manifest.config.digest,
             names: Vec::new(),
+            repo_digests: Vec::new(),
             manifest: entry.digest.clone(),
-            layers: config.rootfs.diff_ids.clone(),
+            layers,
             size,
             created: config.created.clone(),
             config,
         };
         Ok((image, complete))
     }
+}
+
+/// See [`Image::repo_digests`].
+fn repo_digests(index: &Index, manifest: &Digest) -> Vec<String> {
+    let mut digests: Vec<String> = Vec::new();
+    for entry in index.manifests.iter().filter(|entry| entry.digest == *manifest) {
+        let Some(Ok(name)) = index::name_of(entry).map(|name| name.parse::<Reference>()) else { continue };
+        for digest in index::index_of(entry).iter().chain([manifest]) {
+            let digest = format!("{}@{digest}", name.name());
+            if !digests.contains(&digest) {
+                digests.push(digest);
+            }
+        }
+    }
+    digests
 }
 
 /// The names of all entries that `wanted` picks.

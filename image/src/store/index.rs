@@ -1,10 +1,13 @@
 //! `index.json`: which manifests are images of this store, and what they are called.
+//!
+//! One name may stand for several images, one per platform: it has one entry for each, that of this host first, since
+//! other tools take the first that fits.
 
 use std::path::PathBuf;
 
-use super::{Error, REF_NAME, Store, files};
-use crate::Reference;
-use crate::manifest::{Descriptor, Index};
+use super::{Error, INDEX, REF_NAME, Store, files};
+use crate::manifest::{Descriptor, ImageConfig, Index};
+use crate::{Digest, Platform, Reference};
 
 /// Largest index read: room for more than a hundred thousand images.
 const MAX_INDEX: u64 = 64 << 20;
@@ -34,37 +37,71 @@ pub(super) fn name_of(entry: &Descriptor) -> Option<String> {
     Some(name.parse::<Reference>().map_or_else(|_| name.clone(), |reference| reference.stored()))
 }
 
+/// The digest of the index of several platforms by which an image came, if it came so.
+pub(super) fn index_of(entry: &Descriptor) -> Option<Digest> {
+    entry.annotations.get(INDEX)?.parse().ok()
+}
+
 /// Whether `reference` means this entry.
 pub(super) fn answers(entry: &Descriptor, reference: &Reference) -> bool {
     let Some(name) = name_of(entry) else { return false };
     if name == reference.stored() {
         return true;
     }
-    // A tagged image is also known by the digest of its manifest.
-    reference.digest() == Some(&entry.digest) && name.parse().is_ok_and(|own: Reference| own.name() == reference.name())
+    // An image is also known by the digest of its manifest, and by that of the index it came by.
+    let Some(digest) = reference.digest() else { return false };
+    let fits = entry.digest == *digest || index_of(entry).as_ref() == Some(digest);
+    fits && name.parse().is_ok_and(|own: Reference| own.name() == reference.name())
 }
 
-/// Gives the image of `entry` the names in `names`, taking them from whatever has them: what loses its last name this
-/// way stays, without a name. True if anything changed.
+/// `entry` with the platform its image is for, unless that is known or the config says nothing of it.
+pub(super) fn with_platform(mut entry: Descriptor, config: &[u8]) -> Descriptor {
+    if entry.platform.is_none()
+        && let Ok(config) = ImageConfig::parse(config)
+        && !config.architecture.is_empty()
+    {
+        entry.platform = Some(config.platform());
+    }
+    entry
+}
+
+/// Gives the image of `entry` the names in `names`, taking them from whatever has them for the same platform: what
+/// loses its last name this way stays, without a name. True if anything changed.
 pub(super) fn put(index: &mut Index, entry: &Descriptor, names: &[String]) -> bool {
     let before = index.manifests.clone();
     for name in names {
-        let taken = |other: &Descriptor| name_of(other).as_ref() == Some(name);
-        if index.manifests.iter().any(|other| taken(other) && other.digest == entry.digest) {
+        let named = |other: &Descriptor| name_of(other).as_ref() == Some(name);
+        if let Some(known) = index.manifests.iter_mut().find(|other| named(other) && other.digest == entry.digest) {
+            known.platform = known.platform.take().or_else(|| entry.platform.clone());
+            known.annotations.extend(entry.annotations.get_key_value(INDEX).map(|(key, by)| (key.clone(), by.clone())));
             continue;
         }
-        for other in index.manifests.iter_mut().filter(|other| taken(other)) {
+        for other in index.manifests.iter_mut().filter(|other| named(other) && is_rival(other, entry)) {
             other.annotations.remove(REF_NAME);
         }
-        let mut named = entry.clone();
-        named.annotations.insert(REF_NAME.to_owned(), name.clone());
-        index.manifests.push(named);
+        let mut new = entry.clone();
+        new.annotations.insert(REF_NAME.to_owned(), name.clone());
+        let behind = |other: &Descriptor| named(other) && suits_host(entry) && !suits_host(other);
+        let place = index.manifests.iter().position(behind).unwrap_or(index.manifests.len());
+        index.manifests.insert(place, new);
     }
     if !index.manifests.iter().any(|other| other.digest == entry.digest) {
         index.manifests.push(entry.clone());
     }
     drop_superfluous(index);
     index.manifests != before
+}
+
+/// Whether two entries cannot both have one name.
+fn is_rival(one: &Descriptor, other: &Descriptor) -> bool {
+    match (&one.platform, &other.platform) {
+        (Some(one), Some(other)) => one.is_same(other),
+        _ => true,
+    }
+}
+
+fn suits_host(entry: &Descriptor) -> bool {
+    entry.platform.as_ref().is_none_or(|platform| platform.suits(&Platform::host()))
 }
 
 /// An entry without a name is needed only while the image has no other entry.

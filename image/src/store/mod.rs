@@ -12,9 +12,17 @@
 mod commit;
 mod files;
 mod image;
+mod in_use;
 mod index;
+mod keys;
+mod leftovers;
 mod lock;
+mod partial;
+mod prune;
+mod references;
 mod remove;
+mod tag;
+mod usage;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,17 +30,24 @@ use std::path::{Path, PathBuf};
 use config::Folders;
 
 pub use image::Image;
+pub use in_use::{Ask, InUse};
 pub use lock::Hold;
+pub use prune::{Label, PruneOptions, Pruned};
 pub use remove::Removed;
+pub use usage::{ImageUsage, Usage};
 
 pub(crate) use commit::Incoming;
 pub(crate) use files::Temp;
+pub(crate) use keys::place_keys;
 
 use crate::manifest::{self, Descriptor, Document, Index};
-use crate::{Digest, Reference};
+use crate::{Digest, Platform, Reference, platform};
 
 /// The annotation that names an image in an index (OCI image specification, annotations.md).
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation that says by which index of several platforms an image came: its digest. By that digest, too, people
+/// know the image.
+pub(crate) const INDEX: &str = "coracle.index";
 /// Shortest prefix of an id that is looked for: shorter ones are typing errors rather than ids.
 const SHORTEST_ID: usize = 4;
 /// Content of the file `oci-layout` (OCI image specification, image-layout.md).
@@ -70,6 +85,9 @@ pub enum Error {
     /// No such image.
     #[error("There is no image {0} here: pull or load it first, or see the list of images")]
     NotFound(String),
+    /// A digest says what an image is; nobody can choose it.
+    #[error("{0} has a digest, which no image can be given: name it by a tag")]
+    TagDigest(String),
     /// An id prefix that fits several images.
     #[error("The id {0} fits several images: write more of it")]
     Ambiguous(String),
@@ -89,6 +107,9 @@ pub enum Error {
         /// Who uses it, as the caller said.
         user: String,
     },
+    /// The caller could not tell.
+    #[error("Cannot tell what containers need, so nothing was removed")]
+    InUseUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A layer could not be unmounted before its removal.
     #[error("Cannot remove layer {layer}")]
     Unmount {
@@ -119,7 +140,7 @@ impl Store {
     pub fn open(folders: &Folders) -> Result<Store, Error> {
         let store = Store { folders: folders.clone() };
         let temporary = store.temporary();
-        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary] {
+        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary, &store.partial()] {
             files::create_folder(folder).map_err(Error::file("create folder", folder))?;
         }
         if !store.index_path().exists() {
@@ -133,13 +154,26 @@ impl Store {
             }
         }
         files::sweep(&temporary).map_err(Error::file("clean folder", &temporary))?;
+        store.remove_old_partials()?;
         Ok(store)
     }
 
-    /// The image called `name`: a name as people write it, a name with the digest of the manifest, or an id or a
-    /// prefix of one that fits no other. An image of which a part is missing or damaged is as good as absent, so that
-    /// pulling it again mends it.
+    /// The image called `name`: a name as people write it, a name with the digest of the manifest or of the index that
+    /// the image came by, or an id or a prefix of one that fits no other. Of several images under one name it is that
+    /// for this host, or the first if there is none for it.
+    ///
+    /// An image of which a part is missing or damaged is as good as absent, so that pulling it again mends it.
     pub fn find(&self, name: &str) -> Result<Option<Image>, Error> {
+        self.search(name, &|entries| platform::choose(entries, &Platform::host()).or(entries.first()).cloned())
+    }
+
+    /// As [`Store::find`], for `platform` and no other.
+    pub fn find_platform(&self, name: &str, platform: &Platform) -> Result<Option<Image>, Error> {
+        let image = self.search(name, &|entries| platform::choose(entries, platform).cloned())?;
+        Ok(image.filter(|image| image.config.platform().suits(platform)))
+    }
+
+    fn search(&self, name: &str, choose: &dyn Fn(&[Descriptor]) -> Option<Descriptor>) -> Result<Option<Image>, Error> {
         let _shared = self.hold()?;
         let index = self.read_index()?;
         let reference = match name.parse::<Reference>() {
@@ -147,10 +181,10 @@ impl Store {
             Err(_) if id_prefix(name).is_some() => None,
             Err(source) => return Err(Error::Name { text: name.to_owned(), source }),
         };
-        let named =
-            reference.and_then(|reference| index.manifests.iter().find(|entry| index::answers(entry, &reference)));
-        if let Some(entry) = named {
-            return Ok(self.whole_image(&index, entry));
+        let answers = |entry: &&Descriptor| reference.as_ref().is_some_and(|name| index::answers(entry, name));
+        let named: Vec<Descriptor> = index.manifests.iter().filter(answers).cloned().collect();
+        if !named.is_empty() {
+            return Ok(choose(&named).and_then(|entry| self.whole_image(&index, &entry)));
         }
         let Some(prefix) = id_prefix(name) else { return Ok(None) };
         let mut found: Option<Image> = None;
@@ -179,9 +213,9 @@ impl Store {
         self.folders.blobs().join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// Where the EROFS file of the layer with this diff id is, if it is here.
-    pub fn layer(&self, diff_id: &Digest) -> PathBuf {
-        layer_file(&self.folders, diff_id)
+    /// Where the EROFS file of the layer with this key is (see [`Image::layers`]), if it is here.
+    pub fn layer(&self, key: &Digest) -> PathBuf {
+        layer_file(&self.folders, key)
     }
 
     /// A new file that is not part of the store yet.
@@ -226,8 +260,8 @@ impl Store {
 }
 
 /// Where the EROFS file of a layer is.
-pub(crate) fn layer_file(folders: &Folders, diff_id: &Digest) -> PathBuf {
-    folders.layers().join(format!("{}.erofs", diff_id.hex()))
+pub(crate) fn layer_file(folders: &Folders, key: &Digest) -> PathBuf {
+    folders.layers().join(format!("{}.erofs", key.hex()))
 }
 
 /// The digits of a text that may be the beginning of an id.

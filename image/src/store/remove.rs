@@ -1,153 +1,108 @@
 //! Taking names away from images, and images away when the last name goes.
 
-use std::collections::HashSet;
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-
+use super::references::References;
 use super::{Error, Image, REF_NAME, Store, id_prefix, image, index};
-use crate::manifest::{Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST};
-use crate::{Digest, Reference, rootfs};
-
-/// How deep indexes in indexes are followed to learn what they refer to; other tools nest them once.
-const MAX_NESTING: u32 = 4;
+use crate::manifest::{Descriptor, Index};
+use crate::{Digest, Reference};
 
 /// What a removal did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Names that are gone, in full.
     pub untagged: Vec<String>,
-    /// Digests of what is gone: the image's id first, then the diff ids of its layers that no other image has.
+    /// Digests of what is gone: ids of images first, then the keys of layers that no other image has.
     pub deleted: Vec<Digest>,
+}
+
+/// Entries of the index that a name or an id means.
+pub(super) struct Selection {
+    pub(super) entries: Vec<Descriptor>,
+    /// Whether it was an id.
+    pub(super) by_id: bool,
 }
 
 impl Store {
     /// Takes the name `name` away, or removes the image with that id. The image itself goes with its last name,
-    /// and its layers with the last image that has them.
+    /// and its layers with the last image that has them. A name goes for all platforms at once.
     ///
-    /// `in_use` says which container, if any, needs an image. Such an image is not removed; with `force` it loses its
-    /// name all the same. By id, an image with several names is removed only with `force`.
+    /// `in_use` says which container, if any, needs an image; it is asked while no image can come or go. Such an image
+    /// is not removed; with `force` it loses its name all the same. By id, an image with several names is removed only
+    /// with `force`.
     pub fn remove(&self, name: &str, in_use: &dyn Fn(&Image) -> Option<String>, force: bool) -> Result<Removed, Error> {
         let _exclusive = self.lock_exclusive()?;
         let mut index = self.read_index()?;
-        let selection = self.select(&index, name)?;
-        let chosen = |entry: &Descriptor| selection.entries.contains(entry);
-        let same_image = |entry: &Descriptor| match (&selection.id, self.manifest(entry)) {
-            (Some(id), Ok(manifest)) => manifest.config.digest == *id,
-            _ => selection.entries.iter().any(|other| other.digest == entry.digest),
-        };
+        let Selection { entries, by_id } = self.select(&index, name)?;
+        let chosen = |entry: &Descriptor| entries.contains(entry);
         let untagged = image::names(&index, chosen);
-        let short = selection.id.as_ref().map_or(name, Digest::short).to_owned();
-        if selection.by_id && untagged.len() > 1 && !force {
-            return Err(Error::SeveralNames { id: short, names: untagged.join(", ") });
-        }
-        let last = !index.manifests.iter().any(|entry| !chosen(entry) && same_image(entry));
-        let example = selection.entries.first().and_then(|entry| self.image(entry).ok());
-        let user = example.filter(|_| last).and_then(|(mut image, _)| {
-            image.names = untagged.clone();
-            in_use(&image)
-        });
-        if let Some(user) = user {
-            if !force || untagged.is_empty() {
-                return Err(Error::InUse { id: short, user });
-            }
-            for entry in index.manifests.iter_mut().filter(|entry| chosen(entry)) {
-                entry.annotations.remove(REF_NAME);
-            }
-            index::drop_superfluous(&mut index);
-            self.write_index(&index)?;
-            return Ok(Removed { untagged, deleted: Vec::new() });
+        if by_id && untagged.len() > 1 && !force {
+            let id = entries.first().and_then(|entry| self.id(entry));
+            let id = id.as_ref().map_or(name, Digest::short).to_owned();
+            return Err(Error::SeveralNames { id, names: untagged.join(", ") });
         }
 
         let mut candidates = References::default();
-        for entry in &selection.entries {
-            self.collect(entry, MAX_NESTING, &mut candidates);
+        let mut gone: Vec<Digest> = Vec::new();
+        let mut kept: Vec<&Descriptor> = Vec::new();
+        for entry in &entries {
+            let id = self.id(entry);
+            // Where the id cannot be read, the manifest is all there is to go by.
+            let same = |other: &Descriptor| other.digest == entry.digest || (id.is_some() && self.id(other) == id);
+            let last = !index.manifests.iter().any(|other| !chosen(other) && same(other));
+            let image = self.image(entry).ok().filter(|_| last);
+            let user = image.and_then(|(mut image, _)| {
+                image.names.clone_from(&untagged);
+                in_use(&image)
+            });
+            match user {
+                None => {
+                    self.references_of(entry, &mut candidates)?;
+                    gone.extend(id.filter(|id| last && !gone.contains(id)));
+                }
+                Some(_) if force && !untagged.is_empty() => kept.push(entry),
+                Some(user) => {
+                    let id = id.as_ref().map_or(name, Digest::short).to_owned();
+                    return Err(Error::InUse { id, user });
+                }
+            }
         }
-        index.manifests.retain(|entry| !chosen(entry));
+        index.manifests.retain(|entry| !chosen(entry) || kept.contains(&entry));
+        for entry in index.manifests.iter_mut().filter(|entry| kept.contains(&&**entry)) {
+            entry.annotations.remove(REF_NAME);
+        }
+        index::drop_superfluous(&mut index);
         self.write_index(&index)?;
-        let deleted = self.delete_unreferenced(&index, &candidates)?;
-        let id = selection.id.filter(|_| last);
-        Ok(Removed { untagged, deleted: id.into_iter().chain(deleted).collect() })
+        let (blobs, layers) = candidates.without(&self.references(&index)?);
+        gone.extend(self.delete(&blobs, &layers)?.layers);
+        Ok(Removed { untagged, deleted: gone })
     }
 
-    fn select(&self, index: &Index, name: &str) -> Result<Selection, Error> {
-        let id = |entry: &Descriptor| self.manifest(entry).ok().map(|manifest| manifest.config.digest);
+    /// The id of the image of an entry, if its manifest can be read.
+    pub(super) fn id(&self, entry: &Descriptor) -> Option<Digest> {
+        self.manifest(entry).ok().map(|manifest| manifest.config.digest)
+    }
+
+    /// The entries that `name` means: those of that name for all platforms, or those with that id.
+    pub(super) fn select(&self, index: &Index, name: &str) -> Result<Selection, Error> {
         if let Ok(reference) = name.parse::<Reference>() {
             let entries: Vec<Descriptor> =
                 index.manifests.iter().filter(|entry| index::answers(entry, &reference)).cloned().collect();
-            if let Some(first) = entries.first() {
-                return Ok(Selection { id: id(first), entries, by_id: false });
+            if !entries.is_empty() {
+                return Ok(Selection { entries, by_id: false });
             }
         }
         let prefix = id_prefix(name).ok_or_else(|| Error::NotFound(name.to_owned()))?;
-        let mut found = Selection { id: None, entries: Vec::new(), by_id: true };
+        let (mut found, mut entries): (Option<Digest>, Vec<Descriptor>) = (None, Vec::new());
         for entry in &index.manifests {
-            let Some(id) = id(entry).filter(|id| id.hex().starts_with(prefix)) else { continue };
-            if found.id.as_ref().is_some_and(|known| *known != id) {
+            let Some(id) = self.id(entry).filter(|id| id.hex().starts_with(prefix)) else { continue };
+            if found.as_ref().is_some_and(|known| *known != id) {
                 return Err(Error::Ambiguous(name.to_owned()));
             }
-            found.id = Some(id);
-            found.entries.push(entry.clone());
+            found = Some(id);
+            entries.push(entry.clone());
         }
-        if found.entries.is_empty() { Err(Error::NotFound(name.to_owned())) } else { Ok(found) }
-    }
-
-    /// Everything that an entry refers to, as far as it can be read.
-    fn collect(&self, entry: &Descriptor, depth: u32, into: &mut References) {
-        into.blobs.insert(entry.digest.clone());
-        let Some(depth) = depth.checked_sub(1) else { return };
-        let bytes = self.read_document(&entry.digest, MAX_MANIFEST).ok();
-        match bytes.and_then(|bytes| Document::parse(&bytes, None).ok()) {
-            Some(Document::Index(index)) => {
-                index.manifests.iter().for_each(|entry| self.collect(entry, depth, into));
-            }
-            Some(Document::Manifest(manifest)) => {
-                let config = self.read_document(&manifest.config.digest, MAX_CONFIG).ok();
-                let config = config.and_then(|bytes| crate::ImageConfig::parse(&bytes).ok());
-                into.layers.extend(config.into_iter().flat_map(|config| config.rootfs.diff_ids));
-                into.blobs.insert(manifest.config.digest);
-                into.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
-            }
-            None => log::warn!("Manifest {} cannot be read", entry.digest),
+        if entries.is_empty() {
+            return Err(Error::NotFound(name.to_owned()));
         }
-    }
-
-    /// Removes what is in `candidates` and in no entry of `index`; returns the diff ids among it.
-    fn delete_unreferenced(&self, index: &Index, candidates: &References) -> Result<Vec<Digest>, Error> {
-        let mut kept = References::default();
-        for entry in &index.manifests {
-            self.collect(entry, MAX_NESTING, &mut kept);
-        }
-        let mut layers: Vec<Digest> = candidates.layers.difference(&kept.layers).cloned().collect();
-        layers.sort_unstable();
-        for layer in &layers {
-            let unmounted = rootfs::unmount_layer(&self.folders, layer);
-            unmounted.map_err(|source| Error::Unmount { layer: layer.clone(), source })?;
-            remove_file(&self.layer(layer))?;
-        }
-        for blob in candidates.blobs.difference(&kept.blobs) {
-            remove_file(&self.blob(blob))?;
-        }
-        Ok(layers)
-    }
-}
-
-struct Selection {
-    id: Option<Digest>,
-    entries: Vec<Descriptor>,
-    by_id: bool,
-}
-
-#[derive(Default)]
-struct References {
-    blobs: HashSet<Digest>,
-    layers: HashSet<Digest>,
-}
-
-/// Not made durable: a file that comes back after a crash is not in the index and costs only its space.
-fn remove_file(path: &PathBuf) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
-        _ => Ok(()),
+        Ok(Selection { entries, by_id: true })
     }
 }
