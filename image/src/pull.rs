@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::ingest::{self, Source, Wanted};
-use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
+use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::registry::{self, Client};
-use crate::store::Incoming;
+use crate::store::{self, Incoming};
 use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
@@ -106,7 +106,7 @@ pub fn pull(
     let pull = Pull { name: reference.familiar(), reference, options, client: client(reference, options)? };
     let untrusted = |source| Error::Trust { name: pull.name.clone(), source };
     options.policy.check_name(reference).map_err(untrusted)?;
-    let found = pull.manifest()?;
+    let found = pull.manifest(store)?;
     let signatures = RegistrySignatures::new(&pull.client, reference);
     options.policy.check_any(reference, &found.documents(), &signatures).map_err(untrusted)?;
     let config_bytes = pull.config(store, &found.manifest.config)?;
@@ -160,19 +160,22 @@ impl Found {
 }
 
 impl Pull<'_> {
-    /// The manifest for the wanted platform, by way of as many indexes as it takes.
-    fn manifest(&self) -> Result<Found, Error> {
+    /// The manifest for the wanted platform, by way of as many indexes as it takes. What a name means only the registry
+    /// knows; what a digest means is known if it is in the store.
+    fn manifest(&self, store: &Store) -> Result<Found, Error> {
         let registry = |source| Error::Registry { name: self.name.clone(), source };
         let broken = |source| Error::Manifest { name: self.name.clone(), source };
         let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
         let mut digest = self.reference.digest().cloned();
-        let mut top = None;
+        let mut top: Option<(Digest, Vec<u8>)> = None;
         for _ in 0..=MAX_NESTING {
             let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    let mut entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    let came_by = top.as_ref().map(|(index, _)| (store::INDEX.to_owned(), index.to_string()));
+                    entry.annotations.extend(came_by);
                     return Ok(Found { index: top, entry, bytes, manifest });
                 }
                 Document::Index(index) => index,
@@ -180,7 +183,10 @@ impl Pull<'_> {
             let own = digest.take().unwrap_or_else(|| Digest::of(&bytes));
             top.get_or_insert((own, bytes));
             let chosen = self.choose(&index)?;
-            (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
+            (bytes, kind) = match store.read_document(&chosen.digest, MAX_MANIFEST) {
+                Ok(bytes) => (bytes, Some(chosen.media_type.clone())),
+                Err(_) => self.client.manifest_by_digest(&chosen.digest).map_err(registry)?,
+            };
             digest = Some(chosen.digest.clone());
         }
         Err(Error::Nesting { name: self.name.clone() })

@@ -54,8 +54,9 @@ pub(super) fn pull(
 ) -> Result<Image> {
     let tried = || format!("Cannot pull the image {name}");
     let reference: Reference = name.parse().with_context(tried)?;
-    let mut options = PullOptions { policy: Arc::new(context.policy().with_context(tried)?), ..PullOptions::default() };
+    let mut options = PullOptions::default();
     options.registry.registries = context.file.registries.clone();
+    options.policy = Arc::new(context.policy().with_context(tried)?);
     if let Some(platform) = platform {
         options.platform = platform;
     }
