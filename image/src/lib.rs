@@ -14,6 +14,7 @@ pub mod progress;
 pub mod pull;
 pub mod registry;
 pub mod rootfs;
+pub mod save;
 pub mod store;
 pub mod trust;
 
@@ -24,4 +25,5 @@ pub use name::Reference;
 pub use platform::Platform;
 pub use progress::Progress;
 pub use pull::pull;
+pub use save::save;
 pub use store::{Image, Store};
