@@ -217,7 +217,8 @@ fn podman_loads_what_is_saved_and_its_archives_are_loaded() {
     let loaded = podman(&["load", "-q", "-i", &path("oci.tar")]);
     assert!(loaded.contains("example.org/one:1"), "{loaded}");
     assert_eq!(id("example.org/one:1"), one.id().hex());
-    for (format, names) in [("docker-archive", ["example.org/one:1", "two:1"].as_slice()), ("oci-archive", &["example.org/one:1"])]
+    for (format, names) in
+        [("docker-archive", ["example.org/one:1", "two:1"].as_slice()), ("oci-archive", &["example.org/one:1"])]
     {
         let theirs = path(&format!("podman-{format}.tar"));
         let multiple = if names.len() > 1 { ["-m"].as_slice() } else { &[] };
