@@ -34,6 +34,19 @@ fn the_smallest_policies_are_read() {
 }
 
 #[test]
+fn the_example_in_the_documentation_is_a_policy() {
+    let page = include_str!("../../../docs/images.md");
+    let (_, example) = page.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let policy = Policy::parse(example.as_bytes()).unwrap();
+    policy.check_name(&"busybox".parse().unwrap()).unwrap();
+    policy.check_name(&"registry.example.com/team/app".parse().unwrap()).unwrap();
+    assert!(policy.check_name(&"registry.example.com/other".parse().unwrap()).is_err());
+    policy.check_archive(Transport::DockerArchive, None).unwrap();
+    assert!(policy.check_archive(Transport::OciArchive, None).is_err());
+}
+
+#[test]
 fn every_way_to_name_keys_is_read() {
     use super::super::requirement::Keys;
     for (source, expected) in [
