@@ -23,6 +23,8 @@ pub struct File {
     pub run: Option<PathBuf>,
     /// `[registries]`
     pub registries: Registries,
+    /// `[trust]`
+    pub trust: crate::Trust,
 }
 
 /// Why a file was not taken.

@@ -12,9 +12,11 @@ pub mod name;
 pub mod platform;
 pub mod progress;
 pub mod pull;
+pub mod push;
 pub mod registry;
 pub mod rootfs;
 pub mod store;
+pub mod trust;
 
 pub use digest::Digest;
 pub use load::load;
@@ -23,4 +25,5 @@ pub use name::Reference;
 pub use platform::Platform;
 pub use progress::Progress;
 pub use pull::pull;
+pub use push::push;
 pub use store::{Image, Store};

@@ -1,9 +1,12 @@
 //! Bringing an image in from a registry.
 
+use std::sync::Arc;
+
 use crate::ingest::{self, Source, Wanted};
-use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
+use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::registry::{self, Client};
-use crate::store::Incoming;
+use crate::store::{self, Incoming};
+use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
 /// How deep indexes in indexes are followed.
@@ -16,12 +19,18 @@ pub struct PullOptions {
     pub platform: Platform,
     /// How to speak to the registry.
     pub registry: registry::Options,
+    /// Which images may come in.
+    pub policy: Arc<Policy>,
 }
 
 impl Default for PullOptions {
-    /// This host's platform, and the user's logins.
+    /// This host's platform, the user's logins, and a policy that accepts anything.
     fn default() -> PullOptions {
-        PullOptions { platform: Platform::host(), registry: registry::Options::default() }
+        PullOptions {
+            platform: Platform::host(),
+            registry: registry::Options::default(),
+            policy: Arc::new(Policy::accept_anything()),
+        }
     }
 }
 
@@ -43,6 +52,14 @@ pub enum Error {
         name: String,
         /// Why.
         source: manifest::Error,
+    },
+    /// The signature policy.
+    #[error("Cannot pull {name}")]
+    Trust {
+        /// The image.
+        name: String,
+        /// Why.
+        source: trust::Error,
     },
     /// The config was damaged.
     #[error("The config of {name} was damaged on its way: try again")]
@@ -87,7 +104,11 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Image, Error> {
     let pull = Pull { name: reference.familiar(), reference, options, client: client(reference, options)? };
-    let found = pull.manifest()?;
+    let untrusted = |source| Error::Trust { name: pull.name.clone(), source };
+    options.policy.check_name(reference).map_err(untrusted)?;
+    let found = pull.manifest(store)?;
+    let signatures = RegistrySignatures::new(&pull.client, reference);
+    options.policy.check_any(reference, &found.documents(), &signatures).map_err(untrusted)?;
     let config_bytes = pull.config(store, &found.manifest.config)?;
     let fail = |source| Error::Manifest { name: pull.name.clone(), source };
     let config = ImageConfig::parse(&config_bytes).map_err(fail)?;
@@ -123,30 +144,49 @@ struct Pull<'a> {
 }
 
 struct Found {
+    /// What the name stands for, if that is an index.
+    index: Option<(Digest, Vec<u8>)>,
     entry: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
 }
 
+impl Found {
+    /// Where a signature may be.
+    fn documents(&self) -> Vec<Signed<'_>> {
+        let index = self.index.iter().map(|(digest, bytes)| Signed { digest, bytes });
+        index.chain([Signed { digest: &self.entry.digest, bytes: &self.bytes }]).collect()
+    }
+}
+
 impl Pull<'_> {
-    /// The manifest for the wanted platform, by way of as many indexes as it takes.
-    fn manifest(&self) -> Result<Found, Error> {
+    /// The manifest for the wanted platform, by way of as many indexes as it takes. What a name means only the registry
+    /// knows; what a digest means is known if it is in the store.
+    fn manifest(&self, store: &Store) -> Result<Found, Error> {
         let registry = |source| Error::Registry { name: self.name.clone(), source };
         let broken = |source| Error::Manifest { name: self.name.clone(), source };
         let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
         let mut digest = self.reference.digest().cloned();
+        let mut top: Option<(Digest, Vec<u8>)> = None;
         for _ in 0..=MAX_NESTING {
             let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
-                    return Ok(Found { entry, bytes, manifest });
+                    let mut entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
+                    let came_by = top.as_ref().map(|(index, _)| (store::INDEX.to_owned(), index.to_string()));
+                    entry.annotations.extend(came_by);
+                    return Ok(Found { index: top, entry, bytes, manifest });
                 }
                 Document::Index(index) => index,
             };
+            let own = digest.take().unwrap_or_else(|| Digest::of(&bytes));
+            top.get_or_insert((own, bytes));
             let chosen = self.choose(&index)?;
-            (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
+            (bytes, kind) = match store.read_document(&chosen.digest, MAX_MANIFEST) {
+                Ok(bytes) => (bytes, Some(chosen.media_type.clone())),
+                Err(_) => self.client.manifest_by_digest(&chosen.digest).map_err(registry)?,
+            };
             digest = Some(chosen.digest.clone());
         }
         Err(Error::Nesting { name: self.name.clone() })

@@ -116,12 +116,19 @@ fn the_image_for_this_host_is_chosen_from_an_index() {
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [
         entry("arm64", b"other"), entry("amd64", &sample.manifest()), entry("unknown", b"attestation") ] });
     let serve = answers(&[("x", &sample)]);
+    let index = index.to_string();
+    let digest = Digest::of(index.as_bytes());
     let registry = Registry::new(move |request| match request.path.as_str() {
-        "/v2/app/manifests/1" => Response::new(200, index.to_string()).with("content-type", INDEX),
+        "/v2/app/manifests/1" => Response::new(200, index.clone()).with("content-type", INDEX),
         _ => serve(request),
     });
     let home = Home::new();
     assert_eq!(pull_from(&home, &registry).unwrap().id, sample.id());
+    let found = home.store.find(&format!("{}/app@{digest}", registry.host())).unwrap();
+    assert_eq!(found.unwrap().id, sample.id(), "it is known by the index it came by");
+    let before = registry.requests().len();
+    pull_from(&home, &registry).unwrap();
+    assert_eq!(registry.requests().len(), before + 1, "what the index leads to is here already");
     let mut other = options();
     other.platform = "linux/s390x".parse().unwrap();
     let error = pull_with(&home, &format!("{}/app:1", registry.host()), &other).unwrap_err();

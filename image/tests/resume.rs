@@ -22,8 +22,10 @@ const CUT: usize = 70_000;
 
 fn pull_from(home: &Home, registry: &Registry) -> Result<Image, String> {
     let retry = Retry { attempts: 1, first_pause: Duration::ZERO };
-    let registry_options = Options { credentials: Arc::new(Anonymous), retry, ..Options::default() };
-    let options = PullOptions { registry: registry_options, ..PullOptions::default() };
+    let options = PullOptions {
+        registry: Options { credentials: Arc::new(Anonymous), retry, ..Options::default() },
+        ..PullOptions::default()
+    };
     let reference = format!("{}/app:1", registry.host()).parse().unwrap();
     pull(&home.store, &reference, &options, &Silent).map_err(|error| chain(&error))
 }

@@ -30,9 +30,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         None => Source::Stream(&mut stdin),
     };
+    let policy = context.policy()?;
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
-    let loaded = image::load(&store, source, &progress)?;
+    let loaded = image::load::load_trusted(&store, source, &policy, &progress)?;
     drop(progress);
     for loaded in loaded {
         for name in &loaded.names {

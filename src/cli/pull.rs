@@ -1,5 +1,7 @@
 //! `coracle pull`: an image from a registry.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use image::pull::PullOptions;
 use image::{Image, Platform, Reference, Store};
@@ -54,6 +56,7 @@ pub(super) fn pull(
     let reference: Reference = name.parse().with_context(tried)?;
     let mut options = PullOptions::default();
     options.registry.registries = context.file.registries.clone();
+    options.policy = Arc::new(context.policy().with_context(tried)?);
     if let Some(platform) = platform {
         options.platform = platform;
     }

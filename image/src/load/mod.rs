@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::store;
+use crate::trust::{self, Policy, Transport};
 use crate::{Image, Platform, Progress, Store, ingest, layer, manifest};
 use archive::Archive;
 
@@ -109,6 +110,9 @@ pub enum Error {
         /// Why.
         source: ingest::Error,
     },
+    /// The signature policy.
+    #[error("Cannot load the archive")]
+    Trust(#[source] trust::Error),
     /// The store.
     #[error("Cannot write to the store")]
     Store(#[source] store::Error),
@@ -116,7 +120,21 @@ pub enum Error {
 
 /// Loads every image in `source` that is for this host, and names them as the archive does.
 pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Result<Vec<Loaded>, Error> {
+    load_trusted(store, source, &Policy::accept_anything(), progress)
+}
+
+/// As [`load`], if `policy` lets the archive in.
+pub fn load_trusted(
+    store: &Store,
+    source: Source<'_>,
+    policy: &Policy,
+    progress: &dyn Progress,
+) -> Result<Vec<Loaded>, Error> {
+    let path = if let Source::Path(path) = &source { Some(*path) } else { None };
     let archive = open(store, source)?;
+    for transport in transports(&archive) {
+        policy.check_archive(transport, path).map_err(Error::Trust)?;
+    }
     if archive.has("index.json") {
         oci::load(store, &archive, progress)
     } else if archive.has("manifest.json") {
@@ -126,6 +144,15 @@ pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Resul
     } else {
         Err(Error::NoImages)
     }
+}
+
+/// What a policy may call this archive. Newer ones of Docker are two things at once: then both must be allowed.
+fn transports(archive: &Archive) -> Vec<Transport> {
+    if matches!(archive, Archive::Folder(_)) {
+        return vec![Transport::Oci];
+    }
+    let kinds = [("index.json", Transport::OciArchive), ("manifest.json", Transport::DockerArchive)];
+    kinds.into_iter().filter(|(name, _)| archive.has(name)).map(|(_, transport)| transport).collect()
 }
 
 fn open(store: &Store, source: Source<'_>) -> Result<Archive, Error> {
