@@ -76,6 +76,18 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// Not what the specification says.
+    #[error("The registry's {what} makes no sense")]
+    Nonsense {
+        /// What was asked for.
+        what: String,
+    },
+    /// A list without end.
+    #[error("The registry's {what} does not end")]
+    TooLong {
+        /// What was asked for.
+        what: String,
+    },
     /// The connection broke in the middle of an answer.
     #[error("The registry's answer for {what} broke off")]
     Broken {
@@ -84,6 +96,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// What was to be sent could not be read.
+    #[error("Cannot read what is to be sent")]
+    Local(#[source] std::io::Error),
     /// A manifest that was asked for by digest is another one.
     #[error("The registry sent another manifest than asked for")]
     Digest(#[source] crate::digest::Error),
