@@ -71,3 +71,10 @@ fn bad_registries_tags_and_digests_are_refused() {
     assert!(matches!("".parse::<Reference>(), Err(Error::Empty)));
     assert!(matches!(format!("h.x/{}", "a".repeat(255)).parse::<Reference>(), Err(Error::TooLong(_))));
 }
+
+#[test]
+fn only_a_name_of_one_part_is_shortened() {
+    let name: Reference = "docker.io/library/busybox/part".parse().unwrap();
+    assert_eq!(name.to_string(), "library/busybox/part:latest");
+    assert_eq!(name.to_string().parse::<Reference>().unwrap(), name);
+}
