@@ -1,8 +1,12 @@
 //! `coracle.toml`: everything is optional, and an unknown key is an error rather than ignored in silence.
 
+mod registries;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use registries::{Certificates, Mirror, MirrorUse, Registries};
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/coracle/coracle.toml";
@@ -19,14 +23,8 @@ pub struct File {
     pub run: Option<PathBuf>,
     /// `[registries]`
     pub registries: Registries,
-}
-
-/// How registries are spoken to.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Registries {
-    /// `host[:port]` of registries that are spoken to over plain HTTP.
-    pub insecure: Vec<String>,
+    /// `[trust]`
+    pub trust: crate::Trust,
 }
 
 /// Why a file was not taken.

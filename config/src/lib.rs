@@ -6,7 +6,9 @@ pub mod file;
 pub mod folders;
 pub mod size;
 pub mod stages;
+pub mod trust;
 pub mod wire;
 
-pub use file::File;
+pub use file::{File, Registries};
 pub use folders::Folders;
+pub use trust::Trust;

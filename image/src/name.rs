@@ -63,7 +63,7 @@ impl Reference {
 
     /// The host, with port if there is one, that is to be spoken to.
     pub fn endpoint(&self) -> &str {
-        if self.domain == DEFAULT_DOMAIN { DEFAULT_ENDPOINT } else { &self.domain }
+        endpoint(&self.domain)
     }
 
     /// The path on the registry: `library/busybox`.
@@ -128,6 +128,11 @@ impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.familiar())
     }
+}
+
+/// The host, with port if there is one, that answers for a registry.
+pub(crate) fn endpoint(domain: &str) -> &str {
+    if domain == DEFAULT_DOMAIN { DEFAULT_ENDPOINT } else { domain }
 }
 
 /// The registry a text in a credential file or a name stands for, older spellings included.
@@ -216,7 +221,7 @@ fn is_component(component: &str) -> bool {
         && separators.into_iter().all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|byte| byte == b'-'))
 }
 
-fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     tag.len() <= MAX_TAG
         && tag.bytes().next().is_some_and(word)

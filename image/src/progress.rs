@@ -4,6 +4,10 @@ use crate::Digest;
 
 /// Told what happens to the layers of an image, from several threads at once.
 pub trait Progress: Sync {
+    /// The layers there are, lowest first, with their sizes in bytes as they come in; said once, before all else.
+    fn plan(&self, layers: &[(Digest, u64)]) {
+        let _ = layers;
+    }
     /// Work on a layer begins; `total` is its size in bytes as it comes in (compressed, if it is).
     fn start(&self, layer: &Digest, total: u64);
     /// That many further bytes have come in.

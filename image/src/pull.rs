@@ -1,12 +1,12 @@
 //! Bringing an image in from a registry.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ingest::{self, Wanted};
-use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, Manifest};
-use crate::registry::{self, Client, Credentials, DockerConfig, Retry};
+use crate::ingest::{self, Source, Wanted};
+use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::registry::{self, Client};
 use crate::store::Incoming;
+use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
 /// How deep indexes in indexes are followed.
@@ -17,25 +17,19 @@ const MAX_NESTING: u32 = 3;
 pub struct PullOptions {
     /// Which of several images under one name.
     pub platform: Platform,
-    /// `host[:port]` of registries that may be spoken to over plain HTTP, beside this machine itself.
-    pub insecure: Vec<String>,
-    /// Who to be.
-    pub credentials: Arc<dyn Credentials>,
-    /// A PEM file of further CAs to trust.
-    pub authorities: Option<PathBuf>,
-    /// How patiently failed requests are tried again.
-    pub retry: Retry,
+    /// How to speak to the registry.
+    pub registry: registry::Options,
+    /// Which images may come in.
+    pub policy: Arc<Policy>,
 }
 
 impl Default for PullOptions {
-    /// This host's platform, the user's logins, and the CA file that the environment names in `SSL_CERT_FILE`.
+    /// This host's platform, the user's logins, and a policy that accepts anything.
     fn default() -> PullOptions {
         PullOptions {
             platform: Platform::host(),
-            insecure: Vec::new(),
-            credentials: Arc::new(DockerConfig::of_user()),
-            authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-            retry: Retry::default(),
+            registry: registry::Options::default(),
+            policy: Arc::new(Policy::accept_anything()),
         }
     }
 }
@@ -58,6 +52,14 @@ pub enum Error {
         name: String,
         /// Why.
         source: manifest::Error,
+    },
+    /// The signature policy.
+    #[error("Cannot pull {name}")]
+    Trust {
+        /// The image.
+        name: String,
+        /// Why.
+        source: trust::Error,
     },
     /// The config was damaged.
     #[error("The config of {name} was damaged on its way: try again")]
@@ -102,7 +104,11 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Image, Error> {
     let pull = Pull { name: reference.familiar(), reference, options, client: client(reference, options)? };
-    let found = pull.manifest()?;
+    let untrusted = |source| Error::Trust { name: pull.name.clone(), source };
+    options.policy.check_name(reference).map_err(untrusted)?;
+    let found = pull.manifest(store)?;
+    let signatures = RegistrySignatures::new(&pull.client, reference);
+    options.policy.check_any(reference, &found.documents(), &signatures).map_err(untrusted)?;
     let config_bytes = pull.config(store, &found.manifest.config)?;
     let fail = |source| Error::Manifest { name: pull.name.clone(), source };
     let config = ImageConfig::parse(&config_bytes).map_err(fail)?;
@@ -110,9 +116,9 @@ pub fn pull(
     pull.check_platform(&config)?;
     let wanted: Vec<Wanted> =
         found.manifest.layers.iter().zip(&config.rootfs.diff_ids).map(Wanted::announced).collect();
-    let open = |position: usize| {
+    let open = |position: usize, offset: u64| {
         let layer = found.manifest.layers.get(position).ok_or("No such layer")?;
-        Ok(Box::new(pull.client.blob(layer)?) as Box<dyn std::io::Read + Send + '_>)
+        Ok(Box::new(pull.client.blob_from(layer, offset)?) as ingest::Bytes<'_>)
     };
     let incoming = |layers| Incoming {
         entry: found.entry.clone(),
@@ -122,18 +128,12 @@ pub fn pull(
         layers,
         names: vec![reference.stored()],
     };
-    let image = ingest::image(store, &wanted, &open, progress, &incoming);
+    let image = ingest::image(store, &wanted, &Source::Resumable(&open), progress, &incoming);
     image.map_err(|source| Error::Content { name: pull.name.clone(), source })
 }
 
 fn client(reference: &Reference, options: &PullOptions) -> Result<Client, Error> {
-    let options = registry::Options {
-        insecure: options.insecure.clone(),
-        credentials: options.credentials.clone(),
-        authorities: options.authorities.clone(),
-        retry: options.retry,
-    };
-    Client::new(reference, &options).map_err(|source| Error::Registry { name: reference.familiar(), source })
+    Client::new(reference, &options.registry).map_err(|source| Error::Registry { name: reference.familiar(), source })
 }
 
 struct Pull<'a> {
@@ -144,32 +144,48 @@ struct Pull<'a> {
 }
 
 struct Found {
+    /// What the name stands for, if that is an index.
+    index: Option<(Digest, Vec<u8>)>,
     entry: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
 }
 
+impl Found {
+    /// Where a signature may be.
+    fn documents(&self) -> Vec<Signed<'_>> {
+        let index = self.index.iter().map(|(digest, bytes)| Signed { digest, bytes });
+        index.chain([Signed { digest: &self.entry.digest, bytes: &self.bytes }]).collect()
+    }
+}
+
 impl Pull<'_> {
-    /// The manifest for the wanted platform, by way of as many indexes as it takes.
-    fn manifest(&self) -> Result<Found, Error> {
+    /// The manifest for the wanted platform, by way of as many indexes as it takes. What a name means only the registry
+    /// knows; what a digest means is known if it is in the store.
+    fn manifest(&self, store: &Store) -> Result<Found, Error> {
         let registry = |source| Error::Registry { name: self.name.clone(), source };
         let broken = |source| Error::Manifest { name: self.name.clone(), source };
         let (mut bytes, mut kind) = self.client.manifest(self.reference).map_err(registry)?;
         let mut digest = self.reference.digest().cloned();
-        let mut by: Option<Digest> = None;
+        let mut top: Option<(Digest, Vec<u8>)> = None;
         for _ in 0..=MAX_NESTING {
             let index = match Document::parse(&bytes, kind.as_deref()).map_err(broken)? {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64).with_index(by.as_ref());
-                    return Ok(Found { entry, bytes, manifest });
+                    let came_by = top.as_ref().map(|(index, _)| index);
+                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64).with_index(came_by);
+                    return Ok(Found { index: top, entry, bytes, manifest });
                 }
                 Document::Index(index) => index,
             };
-            by.get_or_insert_with(|| digest.clone().unwrap_or_else(|| Digest::of(&bytes)));
+            let own = digest.take().unwrap_or_else(|| Digest::of(&bytes));
+            top.get_or_insert((own, bytes));
             let chosen = self.choose(&index)?;
-            (bytes, kind) = self.client.manifest_by_digest(&chosen.digest).map_err(registry)?;
+            (bytes, kind) = match store.read_document(&chosen.digest, MAX_MANIFEST) {
+                Ok(bytes) => (bytes, Some(chosen.media_type.clone())),
+                Err(_) => self.client.manifest_by_digest(&chosen.digest).map_err(registry)?,
+            };
             digest = Some(chosen.digest.clone());
         }
         Err(Error::Nesting { name: self.name.clone() })

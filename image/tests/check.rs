@@ -51,7 +51,8 @@ fn a_store_in_order_is_sound() {
     }
     assert_sound(&home);
     let report = check(&home, REPAIR);
-    assert_eq!((report.images, report.blobs, report.layers), (3, 10, 4));
+    // Of the three second layers, all the same, each depends on what is below it.
+    assert_eq!((report.images, report.blobs, report.layers), (3, 10, 6));
     assert!(report.problems.is_empty());
 }
 

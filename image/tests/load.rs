@@ -46,7 +46,7 @@ fn check(home: &Home, loaded: &[Loaded], sample: &Sample, names: &[&str]) {
     let image = &loaded.image;
     assert_eq!(image.id, sample.id());
     assert_eq!(image.names, names);
-    assert_eq!(image.layers, sample.diff_ids());
+    assert_eq!(image.config.rootfs.diff_ids, sample.diff_ids());
     assert_eq!(image.config.container.cmd, ["/bin/sh"]);
     assert_eq!(image.created.as_deref(), Some("2024-05-06T07:08:09Z"));
     let found = home.store.find(image.id.short()).unwrap().unwrap();

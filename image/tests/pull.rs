@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use coracle_image::progress::Silent;
 use coracle_image::pull::{Error, PullOptions};
-use coracle_image::registry::{Anonymous, Credentials, Login, Retry};
+use coracle_image::registry::{Anonymous, Fixed, Login, Options, Retry};
 use coracle_image::{Digest, Image, Reference, pull};
 use serde_json::json;
 use support::registry::{Flaw, Registry, Request, Response, answers};
@@ -19,7 +19,8 @@ use support::{Home, INDEX, MANIFEST, Sample, chain, descriptor};
 
 fn options() -> PullOptions {
     let retry = Retry { attempts: 3, first_pause: Duration::from_millis(1) };
-    PullOptions { credentials: Arc::new(Anonymous), authorities: None, retry, ..PullOptions::default() }
+    let registry = Options { credentials: Arc::new(Anonymous), authorities: None, retry, ..Options::default() };
+    PullOptions { registry, ..PullOptions::default() }
 }
 
 fn pull_with(home: &Home, name: &str, options: &PullOptions) -> Result<Image, Error> {
@@ -50,7 +51,7 @@ fn an_image_is_pulled_by_tag_and_by_digest() {
     let registry = Registry::with(&[("1", &sample)]);
     let home = Home::new();
     let image = pull_from(&home, &registry).unwrap();
-    assert_eq!((image.id, image.layers), (sample.id(), sample.diff_ids()));
+    assert_eq!((image.id, image.config.rootfs.diff_ids), (sample.id(), sample.diff_ids()));
     assert_eq!(image.names, [format!("{}/app:1", registry.host())]);
     assert_eq!(image.manifest, Digest::of(&sample.manifest()));
     assert!(registry.requests()[0].header("user-agent").unwrap().starts_with("coracle/"));
@@ -100,7 +101,7 @@ fn a_layer_that_stands_in_an_image_twice_is_fetched_once() {
     sample = Sample::of(&[sample.diffs[0].clone(), sample.diffs[1].clone(), sample.diffs[0].clone()]);
     let registry = Registry::with(&[("1", &sample)]);
     let home = Home::new();
-    assert_eq!(pull_from(&home, &registry).unwrap().layers, sample.diff_ids());
+    assert_eq!(pull_from(&home, &registry).unwrap().config.rootfs.diff_ids, sample.diff_ids());
     assert_eq!(registry.count("/blobs/"), 3, "config and two layers");
 }
 
@@ -115,12 +116,19 @@ fn the_image_for_this_host_is_chosen_from_an_index() {
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [
         entry("arm64", b"other"), entry("amd64", &sample.manifest()), entry("unknown", b"attestation") ] });
     let serve = answers(&[("x", &sample)]);
+    let index = index.to_string();
+    let digest = Digest::of(index.as_bytes());
     let registry = Registry::new(move |request| match request.path.as_str() {
-        "/v2/app/manifests/1" => Response::new(200, index.to_string()).with("content-type", INDEX),
+        "/v2/app/manifests/1" => Response::new(200, index.clone()).with("content-type", INDEX),
         _ => serve(request),
     });
     let home = Home::new();
     assert_eq!(pull_from(&home, &registry).unwrap().id, sample.id());
+    let found = home.store.find(&format!("{}/app@{digest}", registry.host())).unwrap();
+    assert_eq!(found.unwrap().id, sample.id(), "it is known by the index it came by");
+    let before = registry.requests().len();
+    pull_from(&home, &registry).unwrap();
+    assert_eq!(registry.requests().len(), before + 1, "what the index leads to is here already");
     let mut other = options();
     other.platform = "linux/s390x".parse().unwrap();
     let error = pull_with(&home, &format!("{}/app:1", registry.host()), &other).unwrap_err();
@@ -137,13 +145,12 @@ fn a_plain_image_for_another_architecture_is_refused() {
     assert_eq!(registry.count("/blobs/"), 1, "only the config is fetched to learn that");
 }
 
-struct Someone;
-
-impl Credentials for Someone {
-    fn find(&self, domain: &str) -> Result<Option<Login>, coracle_image::registry::Error> {
-        assert!(domain.starts_with("127.0.0.1:"));
-        Ok(Some(Login { user: "user".into(), password: "secret".into() }))
-    }
+/// Options of `user` with the password `secret`.
+fn someone(registry: &Registry) -> PullOptions {
+    let mut options = options();
+    let login = Login::parse("user:secret").unwrap();
+    options.registry.credentials = Arc::new(Fixed { domain: registry.host(), login });
+    options
 }
 
 /// Serves `sample` to those who have a token, which is given to `user:secret` or, if `open`, to everybody.
@@ -177,8 +184,7 @@ fn a_token_is_fetched_when_it_is_asked_for() {
     assert_eq!(registry.count("/token"), 1, "one token serves the whole pull");
 
     let registry = token_registry(&sample, false);
-    let mut options = options();
-    options.credentials = Arc::new(Someone);
+    let options = someone(&registry);
     pull_with(&Home::new(), &format!("{}/app:1", registry.host()), &options).unwrap();
     let secret = |request: &&Request| request.header("authorization").is_some_and(|value| value.starts_with("Basic"));
     assert!(registry.requests().iter().filter(secret).all(|request| request.path.starts_with("/token")));
@@ -187,7 +193,7 @@ fn a_token_is_fetched_when_it_is_asked_for() {
 #[test]
 fn without_a_login_a_private_image_is_denied() {
     let message = refused(&token_registry(&Sample::new(7), false));
-    assert!(message.contains("denies access") && message.contains("config.json"), "{message}");
+    assert!(message.contains("denies access") && message.contains("login"), "{message}");
 }
 
 #[test]
@@ -198,8 +204,7 @@ fn a_registry_that_wants_basic_gets_basic() {
         Some("Basic dXNlcjpzZWNyZXQ=") => serve(request),
         _ => Response::new(401, "").with("www-authenticate", "Basic realm=\"x\""),
     });
-    let mut options = options();
-    options.credentials = Arc::new(Someone);
+    let options = someone(&registry);
     pull_with(&Home::new(), &format!("{}/app:1", registry.host()), &options).unwrap();
     assert!(refused(&registry).contains("denies access"));
 }
@@ -273,8 +278,11 @@ fn a_blob_that_always_breaks_off_is_given_up() {
         let cut = is_blob(request, &layer);
         serve(request).flawed(if cut { Flaw::CutAfter(0) } else { Flaw::None })
     });
-    let message = refused(&registry);
+    let home = Home::new();
+    let message = chain(&pull_from(&home, &registry).unwrap_err());
     assert!(message.contains(&name), "{message}");
+    let left = home.content();
+    assert!(left.iter().all(|name| name.starts_with("partial/")), "what came whole may serve another try: {left:?}");
     assert_eq!(registry.count(&name), 3);
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
-use coracle_image::load::load_platform;
+use coracle_image::load::{LoadOptions, load_with};
 use coracle_image::load::{Source, load};
 use coracle_image::progress::Silent;
 use coracle_image::store::{Ask, InUse, Label, PruneOptions, Pruned};
@@ -49,7 +49,10 @@ fn platform(architecture: &str) -> Platform {
 fn add_for(home: &Home, members: &[Member], architecture: &str) -> Image {
     let archive = tar(members);
     let source = Source::Stream(&mut archive.as_slice());
-    load_platform(&home.store, source, &platform(architecture), &Silent).unwrap().remove(0).image
+    load_with(&home.store, source, &LoadOptions { platform: platform(architecture), ..LoadOptions::default() }, &Silent)
+        .unwrap()
+        .remove(0)
+        .image
 }
 
 fn nobody(_: &Image) -> Option<String> {

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use image::load::{Source, load_platform};
+use image::load::{LoadOptions, Source, load_with};
 use image::{Platform, Reference};
 
 use super::ui::progress::Drawing;
@@ -33,10 +34,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         None => Source::Stream(&mut stdin),
     };
+    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let options = LoadOptions { platform, policy: Arc::new(context.policy()?) };
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
-    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-    let loaded = load_platform(&store, source, &platform, &progress)?;
+    let loaded = load_with(&store, source, &options, &progress)?;
     drop(progress);
     for loaded in loaded {
         for name in &loaded.names {

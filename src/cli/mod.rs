@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::image::Store;
+use ::image::trust::Policy;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use config::{File, Folders, stages};
@@ -59,6 +60,10 @@ struct Global {
     /// Configuration file [default: /etc/coracle/coracle.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Signature policy: which images may come in [default: [trust] policy in the configuration file, or
+    /// /etc/containers/policy.json, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    signature_policy: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +95,8 @@ pub(crate) struct Context {
     pub(crate) folders: Folders,
     /// `coracle.toml`.
     pub(crate) file: File,
+    /// `--signature-policy`
+    signature_policy: Option<PathBuf>,
 }
 
 impl Context {
@@ -101,11 +108,16 @@ impl Context {
         let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
         let tried = "Cannot tell the current folder";
         let folders = Folders::new(absolute(root).context(tried)?, absolute(run).context(tried)?);
-        Ok(Context { folders, file })
+        Ok(Context { folders, file, signature_policy: global.signature_policy })
     }
 
     fn store(&self) -> Result<Store> {
         Store::open(&self.folders).context("Cannot open the image store")
+    }
+
+    /// Which images may come in.
+    fn policy(&self) -> Result<Policy, image::trust::Error> {
+        Policy::read(self.signature_policy.as_deref().or(self.file.trust.policy.as_deref()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! `coracle pull`: an image from a registry.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use image::pull::PullOptions;
 use image::{Image, Platform, Reference, Store};
@@ -52,7 +54,9 @@ pub(super) fn pull(
 ) -> Result<Image> {
     let tried = || format!("Cannot pull the image {name}");
     let reference: Reference = name.parse().with_context(tried)?;
-    let mut options = PullOptions { insecure: context.file.registries.insecure.clone(), ..PullOptions::default() };
+    let mut options = PullOptions::default();
+    options.registry.registries = context.file.registries.clone();
+    options.policy = Arc::new(context.policy().with_context(tried)?);
     if let Some(platform) = platform {
         options.platform = platform;
     }

@@ -9,6 +9,8 @@
 mod decompress;
 mod erofs;
 mod path;
+mod pipeline;
+mod stack;
 mod tar;
 mod tree;
 mod whiteout;
@@ -22,10 +24,19 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use self::tar::{Entry, Kind};
-use self::tree::{Attributes, Data, Node, Special, Tree};
+use self::tree::{Attributes, Data, Finished, Node, Special, Tree};
 use self::whiteout::Meaning;
 
 pub use self::decompress::decompress;
+pub use self::erofs::reader::{Error as ReadError, FileKind, Inode, Named, Reader};
+pub use self::erofs::verify;
+pub use self::pipeline::pipelined;
+pub use self::stack::{Error as StackError, Found, Stack};
+pub use self::tar::Time;
+pub use self::tree::Base;
+
+/// How much is copied at once from a layer below.
+const COPY_BUFFER: usize = 256 << 10;
 
 /// How much one layer may be. A few kilobytes of gzip can stand for gigabytes, so every number has an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +67,9 @@ pub struct Summary {
     pub tar_bytes: u64,
     /// Size of the EROFS file in bytes.
     pub image_bytes: u64,
+    /// Whether the layer depends on those below and these are not known (`Base::Unknown`): what was written is of no
+    /// use then.
+    pub depends: bool,
 }
 
 /// Why a layer cannot be turned into an EROFS file.
@@ -94,6 +108,9 @@ pub enum Error {
         /// Why.
         source: erofs::Error,
     },
+    /// The file that a hard link leads to could not be copied from a layer below.
+    #[error("Cannot copy what a hard link leads to from the layers below")]
+    Below(#[source] stack::Error),
     /// The image could not be completed.
     #[error("Cannot write the layer's EROFS image")]
     Image(#[source] erofs::Error),
@@ -101,11 +118,15 @@ pub enum Error {
 
 /// Reads one uncompressed tar layer to its very end and writes it to `output` as an EROFS image.
 ///
-/// `output` is a fresh, empty, seekable file. It is not synced. The same tar gives the same bytes. After an error
-/// the file holds nothing of use.
-pub fn write(tar: &mut dyn Read, output: &File, limits: &Limits) -> Result<Summary, Error> {
+/// `output` is a fresh, empty, seekable file. It is not synced. The same tar over the same layers gives the same bytes.
+/// After an error the file holds nothing of use.
+///
+/// What a layer is can depend on `base`: a folder that the tar does not list though it has something in it is as the
+/// folder below is, symbolic links below are followed on the way to an entry, and a hard link may lead to a file below,
+/// which is then copied. Most layers depend on nothing.
+pub fn write(tar: &mut dyn Read, output: &File, limits: &Limits, base: Base<'_>) -> Result<Summary, Error> {
     let mut reader = tar::Reader::new(tar, limits.bytes);
-    let mut tree = Tree::new(limits.entries, limits.metadata);
+    let mut tree = Tree::new(base, limits.entries, limits.metadata);
     let mut image = erofs::Writer::new(output, limits.bytes);
     let mut entries = 0u64;
     while let Some(entry) = reader.next().map_err(|source| Error::Tar { entry: reader.place(), source })? {
@@ -113,15 +134,39 @@ pub fn write(tar: &mut dyn Read, output: &File, limits: &Limits) -> Result<Summa
         take(&mut reader, &mut tree, &mut image, entry)?;
     }
     let tar_bytes = reader.drain().map_err(|source| Error::Tar { entry: reader.place(), source })?;
-    let tree = tree.finish().map_err(|(entry, source)| Error::Entry { entry: path::printable(&entry), source })?;
+    let mut tree = tree.finish().map_err(|(entry, source)| Error::Entry { entry: path::printable(&entry), source })?;
+    if tree.depends {
+        return Ok(Summary { entries, tar_bytes, image_bytes: 0, depends: true });
+    }
+    if let Base::Layers(stack) = base {
+        copy_below(stack, &mut tree, &mut image)?;
+    }
     let image_bytes = image.finish(&tree).map_err(Error::Image)?;
-    Ok(Summary { entries, tar_bytes, image_bytes })
+    Ok(Summary { entries, tar_bytes, image_bytes, depends: false })
+}
+
+/// Copies the data of files that hard links took from the layers below.
+fn copy_below(stack: &Stack, tree: &mut Finished, image: &mut erofs::Writer<'_>) -> Result<(), Error> {
+    let mut buffer = Vec::new();
+    for inode in tree.inodes_mut() {
+        let Node::File(Data::Below(found)) = &inode.node else { continue };
+        buffer.resize(COPY_BUFFER, 0);
+        let mut file = image.file(found.inode.size, &inode.attributes.xattrs).map_err(Error::Image)?;
+        let mut offset = 0;
+        while offset < found.inode.size {
+            let read = stack.read_at(found, &mut buffer, offset).map_err(Error::Below)?;
+            file.write(buffer.get(..read).unwrap_or_default()).map_err(Error::Image)?;
+            offset += read as u64;
+        }
+        inode.node = Node::File(file.finish().map_err(Error::Image)?);
+    }
+    Ok(())
 }
 
 /// Takes one entry of the tar, with its data, into the tree and the image.
 fn take(
     reader: &mut tar::Reader<'_>,
-    tree: &mut Tree,
+    tree: &mut Tree<'_>,
     image: &mut erofs::Writer<'_>,
     entry: Entry,
 ) -> Result<(), Error> {
@@ -138,6 +183,8 @@ fn take(
     let node = match entry.kind {
         Kind::Link => return tree.link(&path, &entry.link, &entry.name).map_err(fail),
         Kind::Directory => return tree.directory(&path, attributes).map_err(fail),
+        // Nothing will be made of it: the next entry passes over the data.
+        Kind::File if tree.depends() => Node::File(Data::Inline(Box::default())),
         Kind::File => Node::File(data(reader, image, &entry.name, entry.size, entry.sparse.as_deref(), &attributes)?),
         Kind::Symlink => Node::symlink(&entry.link).map_err(fail)?,
         Kind::Character => Node::Special(Special::character(entry.device).map_err(fail)?),

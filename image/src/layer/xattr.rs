@@ -10,7 +10,7 @@ const MAX_VALUE: usize = 65_535;
 /// free for the marks of overlayfs.
 const MAX_TOTAL: usize = 4 * 65_535 - 256;
 /// Size of what EROFS puts in front of a file's attributes, and in front of each one (erofs_fs.h).
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 const ENTRY_HEADER: usize = 4;
 /// What overlayfs keeps its own records under. In an image they are data, not records, and must be escaped
 /// (Documentation/filesystems/overlayfs.rst, "Nesting overlayfs mounts").
@@ -112,6 +112,39 @@ pub(super) fn encode(xattrs: &Xattrs) -> Vec<u8> {
     bytes
 }
 
+/// Reads what `encode` wrote. `None` if it is something else.
+pub(super) fn decode(bytes: &[u8]) -> Option<Xattrs> {
+    let mut xattrs = Xattrs::new();
+    let Some(mut left) = bytes.get(HEADER..) else {
+        return bytes.is_empty().then_some(xattrs);
+    };
+    while let Some((head, rest)) = left.split_first_chunk::<ENTRY_HEADER>() {
+        let [name_length, prefix, low, high] = *head;
+        let (name, value) = rest.split_at_checked(usize::from(name_length))?;
+        let value = value.get(..usize::from(u16::from_le_bytes([low, high])))?;
+        let (prefix, _) = PREFIXES.iter().find(|(_, index)| *index == prefix)?;
+        let full = [prefix, name].concat();
+        if full.len() > MAX_NAME || full.contains(&0) || index(&full).is_none() {
+            return None;
+        }
+        xattrs.insert(full.into(), value.into());
+        left = left.get((ENTRY_HEADER + name.len() + value.len()).next_multiple_of(4)..)?;
+    }
+    // Every name once, nothing left over: the same attributes have the same bytes.
+    (encode(&xattrs) == bytes).then_some(xattrs)
+}
+
+/// Leaves out what overlayfs keeps its own records under; escaped ones are data.
+pub(super) fn without_records(mut xattrs: Xattrs) -> Xattrs {
+    xattrs.retain(|name, _| !name.starts_with(OVERLAY) || name.starts_with(b"trusted.overlay.overlay."));
+    xattrs
+}
+
+/// Whether a folder with these attributes is opaque.
+pub(super) fn is_opaque(xattrs: &Xattrs) -> bool {
+    xattrs.get(OPAQUE).is_some_and(|value| **value == *b"y")
+}
+
 /// Marks the folder that has these attributes as opaque.
 pub(super) fn set_opaque(xattrs: &mut Xattrs) {
     xattrs.insert(OPAQUE.into(), (*b"y").into());
@@ -180,7 +213,31 @@ mod tests {
         let from = from.iter().map(|(name, length)| (name.as_bytes().to_vec(), vec![7; *length])).collect();
         let xattrs = import(from).unwrap();
         assert_eq!(encode(&xattrs).len(), size(&xattrs));
+        assert_eq!(decode(&encode(&xattrs)), Some(xattrs.clone()));
         assert_eq!(size(&xattrs), 12 + 8 + 32 + 36);
         assert_eq!(size(&Xattrs::new()), 0);
+        assert_eq!(decode(&[]), Some(Xattrs::new()));
+    }
+
+    #[test]
+    fn what_is_not_as_encoded_is_refused() {
+        let whole = encode(&import([(b"user.a".to_vec(), b"value".to_vec())].into()).unwrap());
+        for cut in 1..whole.len() {
+            assert_eq!(decode(&whole[..cut]), None, "cut to {cut}");
+        }
+        for (at, byte) in [(0, 1), (HEADER, 200), (HEADER + 1, 9), (HEADER + 2, 200), (whole.len() - 1, 1)] {
+            let mut damaged = whole.clone();
+            damaged[at] = byte;
+            assert_eq!(decode(&damaged), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn records_of_overlayfs_are_left_out_and_their_escaped_form_is_not() {
+        let from = ["trusted.overlay.opaque", "trusted.overlay.overlay.opaque", "user.a"];
+        let from: Xattrs = from.iter().map(|name| (name.as_bytes().into(), (*b"y").into())).collect();
+        assert!(is_opaque(&from));
+        let names: Vec<Box<[u8]>> = without_records(from).into_keys().collect();
+        assert_eq!(names, [(*b"trusted.overlay.overlay.opaque").into(), Box::<[u8]>::from(*b"user.a")]);
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::archive::Archive;
 use super::{Compression, Error, Loaded, Target};
-use crate::ingest::{self, Layer, Wanted};
+use crate::ingest::{self, Layer, Source, Wanted};
 use crate::manifest::{self, Descriptor, MAX_CONFIG, Manifest, media, nullable};
 use crate::store::Incoming;
 use crate::{Digest, ImageConfig, Reference};
@@ -75,7 +75,7 @@ fn load_one(target: &Target<'_>, archive: &Archive, item: &Item) -> Result<Loade
             names: names.clone(),
         }
     };
-    let image = ingest::image(target.store, &wanted?, &open, target.progress, &incoming);
+    let image = ingest::image(target.store, &wanted?, &Source::Whole(&open), target.progress, &incoming);
     let image = image.map_err(|source| Error::Content { name, source })?;
     Ok(Loaded { image, names })
 }

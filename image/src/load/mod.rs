@@ -12,8 +12,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::store;
+use crate::trust::{self, Policy, Transport};
 use crate::{Image, Platform, Progress, Store, ingest, layer, manifest};
 use archive::Archive;
 
@@ -109,6 +111,9 @@ pub enum Error {
         /// Why.
         source: ingest::Error,
     },
+    /// The signature policy.
+    #[error("Cannot load the archive")]
+    Trust(#[source] trust::Error),
     /// The store.
     #[error("Cannot write to the store")]
     Store(#[source] store::Error),
@@ -116,18 +121,38 @@ pub enum Error {
 
 /// Loads every image in `source` that is for this host, and names them as the archive does.
 pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Result<Vec<Loaded>, Error> {
-    load_platform(store, source, &Platform::host(), progress)
+    load_with(store, source, &LoadOptions::default(), progress)
 }
 
-/// As [`load`], for another platform.
-pub fn load_platform(
+/// How to load.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// Which of several images under one name.
+    pub platform: Platform,
+    /// Which images may come in.
+    pub policy: Arc<Policy>,
+}
+
+impl Default for LoadOptions {
+    /// This host's platform, and a policy that accepts anything.
+    fn default() -> LoadOptions {
+        LoadOptions { platform: Platform::host(), policy: Arc::new(Policy::accept_anything()) }
+    }
+}
+
+/// As [`load`], as `options` say.
+pub fn load_with(
     store: &Store,
     source: Source<'_>,
-    platform: &Platform,
+    options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>, Error> {
+    let path = if let Source::Path(path) = &source { Some(*path) } else { None };
     let archive = open(store, source)?;
-    let target = Target { store, platform, progress };
+    for transport in transports(&archive) {
+        options.policy.check_archive(transport, path).map_err(Error::Trust)?;
+    }
+    let target = Target { store, platform: &options.platform, progress };
     if archive.has("index.json") {
         oci::load(&target, &archive)
     } else if archive.has("manifest.json") {
@@ -137,6 +162,15 @@ pub fn load_platform(
     } else {
         Err(Error::NoImages)
     }
+}
+
+/// What a policy may call this archive. Newer ones of Docker are two things at once: then both must be allowed.
+fn transports(archive: &Archive) -> Vec<Transport> {
+    if matches!(archive, Archive::Folder(_)) {
+        return vec![Transport::Oci];
+    }
+    let kinds = [("index.json", Transport::OciArchive), ("manifest.json", Transport::DockerArchive)];
+    kinds.into_iter().filter(|(name, _)| archive.has(name)).map(|(_, transport)| transport).collect()
 }
 
 fn open(store: &Store, source: Source<'_>) -> Result<Archive, Error> {

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::archive::Archive;
 use super::{Error, Loaded, Target};
-use crate::ingest::{self, Layer, Wanted};
+use crate::ingest::{self, Layer, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST};
 use crate::store::{Incoming, REF_NAME};
 use crate::{Digest, ImageConfig, Reference, platform};
@@ -88,7 +88,7 @@ fn load_one(target: &Target<'_>, archive: &Archive, top: &Descriptor, names: Vec
         layers,
         names: names.clone(),
     };
-    let image = ingest::image(target.store, &wanted, &open, target.progress, &incoming);
+    let image = ingest::image(target.store, &wanted, &Source::Whole(&open), target.progress, &incoming);
     let image = image.map_err(|source| Error::Content { name: name.clone(), source })?;
     Ok(Loaded { image, names })
 }

@@ -1,95 +1,160 @@
 //! A blob on its way in: a reader that goes on where it stopped when the connection breaks.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
-use ureq::http::Response;
-use ureq::{Body, BodyReader};
+use ureq::BodyReader;
 
-use super::{Client, Error};
-use crate::Digest;
+use super::ranges::{self, Ranges, Stop};
+use super::whence::{Span, Whence};
+use super::{Error, State};
+use crate::manifest::Descriptor;
 
 /// Progress after which earlier failures are forgotten: a slow link may break often, a hostile registry must not
 /// keep us for ever.
 const FORGIVEN_AFTER: u64 = 1 << 20;
 
 /// The bytes of a blob. They are not verified here: whoever reads them hashes them.
-pub struct Blob<'a> {
-    client: &'a Client,
-    digest: Digest,
-    size: u64,
+pub struct Blob {
+    whence: Arc<Whence>,
+    /// Which of the places that have it is read from.
+    place: usize,
     position: u64,
-    /// `None` when the last one broke.
-    body: Option<BodyReader<'static>>,
-    failures: u32,
-    last_failure: u64,
+    stream: Stream,
+    failures: Failures,
 }
 
-impl<'a> Blob<'a> {
-    pub(super) fn open(client: &'a Client, digest: &Digest, size: u64) -> Result<Blob<'a>, Error> {
-        let response = request(client, digest, 0)?;
-        let body = Some(response.into_body().into_reader());
-        Ok(Blob { client, digest: digest.clone(), size, position: 0, body, failures: 0, last_failure: 0 })
+pub(super) enum Stream {
+    /// One answer; `None` when the last one broke.
+    One(Option<BodyReader<'static>>),
+    /// Many at once.
+    Many(Ranges),
+}
+
+/// Counts what went wrong lately.
+#[derive(Default)]
+pub(super) struct Failures {
+    count: u32,
+    position: u64,
+}
+
+impl Failures {
+    pub(super) fn since(position: u64) -> Failures {
+        Failures { count: 0, position }
     }
 
-    /// Asks for the rest; a registry that does not know ranges sends all, of which the known part is skipped.
-    fn reopen(&mut self) -> Result<(), Error> {
-        let broken = |source| Error::Broken { what: format!("blob {}", self.digest), source };
-        let response = request(self.client, &self.digest, self.position)?;
-        let skip = match response.status().as_u16() {
-            206 if starts_at(&response, self.position) => 0,
-            200 => self.position,
-            _ => return Err(broken(io::Error::other("It answered with another range than asked for"))),
-        };
-        let mut body = response.into_body().into_reader();
-        let skipped = io::copy(&mut body.by_ref().take(skip), &mut io::sink()).map_err(broken)?;
-        if skipped < skip {
-            return Err(broken(io::ErrorKind::UnexpectedEof.into()));
+    /// Notes a failure at `position`; how many there were, those forgiven left out.
+    pub(super) fn note(&mut self, position: u64) -> u32 {
+        if position.saturating_sub(self.position) >= FORGIVEN_AFTER {
+            self.count = 0;
         }
-        self.body = Some(body);
+        self.position = position;
+        self.count = self.count.saturating_add(1);
+        self.count
+    }
+}
+
+impl Blob {
+    pub(super) fn open(state: Arc<State>, descriptor: &Descriptor, offset: u64) -> Result<Blob, Error> {
+        let whence = Arc::new(Whence::new(state, descriptor));
+        let failures = Failures::since(offset);
+        let mut blob = Blob { whence, place: 0, position: offset, stream: Stream::One(None), failures };
+        if offset == 0 || offset < descriptor.size {
+            blob.stream = blob.open_any()?;
+        }
+        Ok(blob)
+    }
+
+    /// Opens the rest at the current place, or at one of those after it.
+    fn open_any(&mut self) -> Result<Stream, Error> {
+        loop {
+            let left = self.whence.size.saturating_sub(self.position);
+            let result = if left >= ranges::WORTH_IT {
+                Ranges::open(&self.whence, self.place, self.position)
+            } else {
+                self.open_one()
+            };
+            match result {
+                Err(error) if self.whence.has(self.place + 1) => {
+                    log::info!("{} gave no {}: {error}", self.whence.place(self.place), self.whence.what());
+                    self.place += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn open_one(&self) -> Result<Stream, Error> {
+        let body = self.whence.open(self.place, Span { from: self.position, to: None })?;
+        Ok(Stream::One(Some(body)))
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.stream = match self.open_one() {
+            Ok(stream) => stream,
+            // A failure counts at the next turn, which finds no body.
+            Err(Error::Broken { .. }) => Stream::One(None),
+            Err(error) => {
+                let next = self.whence.has(self.place + 1);
+                self.place += usize::from(next);
+                if next { self.open_any() } else { Err(error) }.map_err(io::Error::other)?
+            }
+        };
         Ok(())
     }
+
+    fn broken(&mut self, failure: io::Error) -> io::Result<()> {
+        self.stream = Stream::One(None);
+        let count = self.failures.note(self.position);
+        match self.whence.state.http.retry().pause(count) {
+            Some(pause) => {
+                let (what, size) = (self.whence.what(), self.whence.size);
+                log::warn!("The {what} broke off at {} of {size} bytes: {failure}", self.position);
+                std::thread::sleep(pause);
+                self.reopen()
+            }
+            None if self.whence.has(self.place + 1) => {
+                self.place += 1;
+                self.failures = Failures::since(self.position);
+                self.stream = self.open_any().map_err(io::Error::other)?;
+                Ok(())
+            }
+            None => Err(failure),
+        }
+    }
 }
 
-impl Read for Blob<'_> {
+impl Read for Blob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let failure = match self.body.as_mut().map_or(Ok(0), |body| body.read(buffer)) {
-                Ok(0) if self.position < self.size && !buffer.is_empty() => io::ErrorKind::UnexpectedEof.into(),
+            let result = match &mut self.stream {
+                Stream::One(body) => body.as_mut().map_or(Ok(0), |body| body.read(buffer)),
+                Stream::Many(ranges) => match ranges.read(buffer) {
+                    Ok(read) => Ok(read),
+                    Err(Stop::NoRanges) => {
+                        self.reopen()?;
+                        continue;
+                    }
+                    Err(Stop::Failed(error)) if self.whence.has(self.place + 1) => {
+                        log::info!("{} failed: {error}", self.whence.place(self.place));
+                        self.place += 1;
+                        self.stream = self.open_any().map_err(io::Error::other)?;
+                        continue;
+                    }
+                    Err(Stop::Failed(error)) => return Err(error),
+                },
+            };
+            let failure = match result {
+                Ok(0) if self.position < self.whence.size && !buffer.is_empty() => io::ErrorKind::UnexpectedEof.into(),
                 Ok(read) => {
                     self.position = self.position.saturating_add(read as u64);
                     return Ok(read);
                 }
                 // All that was announced has come; how the connection ends after that does not matter.
-                Err(_) if self.position == self.size => return Ok(0),
+                Err(_) if self.position == self.whence.size => return Ok(0),
                 Err(error) => error,
             };
-            if self.position.saturating_sub(self.last_failure) >= FORGIVEN_AFTER {
-                self.failures = 0;
-            }
-            self.body = None;
-            self.last_failure = self.position;
-            self.failures = self.failures.saturating_add(1);
-            let Some(pause) = self.client.http.retry().pause(self.failures) else { return Err(failure) };
-            log::warn!("Blob {} broke off at {} of {} bytes: {failure}", self.digest, self.position, self.size);
-            std::thread::sleep(pause);
-            match self.reopen() {
-                // A failure counts at the next turn, which finds no body.
-                Ok(()) | Err(Error::Broken { .. }) => {}
-                Err(error) => return Err(io::Error::other(error)),
-            }
+            self.broken(failure)?;
         }
     }
-}
-
-fn request(client: &Client, digest: &Digest, from: u64) -> Result<Response<Body>, Error> {
-    let range = format!("bytes={from}-");
-    let headers: &[(&str, &str)] = if from > 0 { &[("range", &range)] } else { &[] };
-    client.get(&format!("blobs/{digest}"), headers, &format!("blob {digest}"))
-}
-
-/// Whether a 206 answer begins at the byte asked for (RFC 9110, section 14.4).
-fn starts_at(response: &Response<Body>, position: u64) -> bool {
-    let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
-    let start = range.and_then(|range| range.strip_prefix("bytes ")).and_then(|range| range.split('-').next());
-    start.and_then(|start| start.trim().parse().ok()) == Some(position)
 }

@@ -1,164 +1,230 @@
-//! GET requests that survive a bad network: time limits, retries, redirects that carry no secret elsewhere.
+//! Requests that survive a bad network: time limits, retries, redirects that carry no secret elsewhere.
 
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
-use ureq::http::Response;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::http::{self, Method, Response};
+use ureq::{Body, SendBody};
 
-use super::url::{Url, is_loopback};
+use super::hosts::Hosts;
+use super::proxy::{self, Proxies};
+use super::retry::{LONGEST_PAUSE, retry_after};
+use super::tls::{self, Agents, Trust};
+use super::url::Url;
 use super::{Error, Options, Retry};
 
 /// Most redirects followed for one request; real ones take one or two.
 pub(super) const MAX_REDIRECTS: u32 = 10;
-/// Longest CA file read: the whole public set is a fifth of it.
-const MAX_AUTHORITIES: u64 = 1 << 20;
-/// Finding the address of a host, and connecting: a host that is up answers in far less.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Silence that counts as a broken connection.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest pause a registry can ask for; beyond that the user decides.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// What we call ourselves.
-const USER_AGENT: &str = concat!("coracle/", env!("CARGO_PKG_VERSION"));
+/// Most bytes of an answer nobody wants that are read so that its connection can be used again.
+const MAX_DRAINED: u64 = 64 << 10;
 
-/// A pool of connections with our rules.
+/// What is asked.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    pub(super) headers: &'a [(&'a str, &'a str)],
+    /// Goes to the origin of `url` and to no other.
+    pub(super) authorization: Option<&'a str>,
+    pub(super) content: Content<'a>,
+}
+
+/// What is sent along.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'a> {
+    None,
+    Bytes(&'a [u8]),
+    /// Opened anew for each try; with its length, if that is known.
+    Stream(&'a dyn Open, Option<u64>),
+}
+
+/// What can be read from its beginning as often as it takes.
+pub trait Open: Sync {
+    /// Begins anew.
+    fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+}
+
+/// What came back, and where from.
+pub(super) struct Answer {
+    pub(super) response: Response<Body>,
+    pub(super) url: Url,
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Reads what is left, if it is little.
+    pub(super) fn discard(self) {
+        // What cannot be read is not used again, that is all.
+        let _ = io::copy(&mut self.response.into_body().into_reader().take(MAX_DRAINED), &mut io::sink());
+    }
+}
+
+/// Which connections may be shared.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    tls: bool,
+    /// A host that is configured for itself.
+    host: Option<String>,
+    proxy: Option<String>,
+}
+
+/// Pools of connections with our rules.
 pub(super) struct Http {
-    /// One trusts the public CAs, the other, if there is one, those of the user's file.
-    agents: Vec<Agent>,
-    /// Index of the agent that last got through TLS.
-    preferred: AtomicUsize,
-    insecure: Vec<String>,
+    hosts: Hosts,
+    proxies: Proxies,
+    authorities: Option<PathBuf>,
+    agents: Mutex<HashMap<Key, Arc<Agents>>>,
     retry: Retry,
 }
 
 impl Http {
-    pub(super) fn new(options: &Options) -> Result<Http, Error> {
-        let mut agents = vec![agent(RootCerts::WebPki)];
-        if let Some(path) = &options.authorities {
-            agents.push(agent(RootCerts::Specific(Arc::new(authorities(path)?))));
+    pub(super) fn new(options: &Options) -> Http {
+        Http {
+            hosts: Hosts::new(options.registries.clone(), options.verify, options.certificates.clone()),
+            proxies: options.proxies.clone(),
+            authorities: options.authorities.clone(),
+            agents: Mutex::default(),
+            retry: options.retry,
         }
-        let insecure = options.insecure.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Ok(Http { agents, preferred: AtomicUsize::new(0), insecure, retry: options.retry })
     }
 
-    /// Whether plain HTTP is spoken with `host[:port]`.
-    pub(super) fn allows_plain(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        is_loopback(&host) || self.insecure.contains(&host)
+    /// Whether `host[:port]` may be spoken to without certificate, and over plain HTTP.
+    pub(super) fn is_insecure(&self, host: &str) -> bool {
+        self.hosts.is_insecure(host)
     }
 
     pub(super) fn retry(&self) -> Retry {
         self.retry
     }
 
-    /// GETs `url`. Statuses are the caller's to judge, except that 429 and 5xx were tried again before. The
-    /// Authorization header goes to the origin of `url` and to no other.
-    pub(super) fn get(
-        &self,
-        url: &Url,
-        headers: &[(&str, &str)],
-        authorization: Option<&str>,
-    ) -> Result<Response<Body>, Error> {
+    pub(super) fn get(&self, url: &Url, authorization: Option<&str>) -> Result<Answer, Error> {
+        self.send(&Request { method: Method::GET, url, headers: &[], authorization, content: Content::None })
+    }
+
+    /// Sends a request. Statuses are the caller's to judge, except that 429 and 5xx were tried again before; so were
+    /// broken connections if sending twice does no harm.
+    pub(super) fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut attempt = 1;
         loop {
-            let outcome = self.follow(url, headers, authorization);
+            let outcome = self.once(request);
             let asked = match &outcome {
-                Ok(response) if is_transient_status(response.status().as_u16()) => retry_after(response),
-                Err(Error::Unreachable { source, .. }) if is_transient(source) => None,
+                Ok(answer) if is_transient_status(answer.status()) => {
+                    answer.header("retry-after").and_then(|value| retry_after(value, SystemTime::now()))
+                }
+                Err(Error::Unreachable { source, .. }) if request.is_repeatable() && is_transient(source) => None,
                 _ => return outcome,
             };
             let Some(pause) = self.retry.pause(attempt) else { return outcome };
-            let why = outcome.map_or_else(|error| error.to_string(), |response| response.status().to_string());
-            log::warn!("Try {attempt} of {} for {}: {why}", self.retry.attempts, url.host());
-            std::thread::sleep(asked.unwrap_or(pause).min(MAX_RETRY_AFTER));
+            let why = match outcome {
+                Ok(answer) => {
+                    let status = answer.response.status().to_string();
+                    answer.discard();
+                    status
+                }
+                Err(error) => error.to_string(),
+            };
+            log::warn!("Try {attempt} of {} for {}: {why}", self.retry.attempts, request.url.host());
+            std::thread::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
             attempt += 1;
         }
     }
 
-    fn follow(&self, first: &Url, headers: &[(&str, &str)], secret: Option<&str>) -> Result<Response<Body>, Error> {
+    /// Sends a request once, and again to where it is redirected.
+    pub(super) fn once(&self, request: &Request<'_>) -> Result<Answer, Error> {
+        let first = request.url;
         let mut url = first.clone();
         for _ in 0..=MAX_REDIRECTS {
-            if !url.tls() && (first.tls() || !self.allows_plain(url.host())) {
+            if !url.tls() && (first.tls() || !self.is_insecure(url.host())) {
                 return Err(Error::PlainHttp(url.host().to_owned()));
             }
-            let secret = secret.filter(|_| url.same_origin(first));
-            let response = self.send(&url, headers, secret)?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
+            let secret = request.authorization.filter(|_| url.same_origin(first));
+            let response = self.transmit(&url, request, secret)?;
+            let answer = Answer { response, url };
+            if !request.follows(answer.status()) {
+                return Ok(answer);
             }
-            let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-            url = url.join(location.ok_or_else(|| Error::Address(String::new()))?)?;
+            url = answer.url.join(answer.header("location").ok_or_else(|| Error::Address(String::new()))?)?;
+            answer.discard();
         }
         Err(Error::Redirects { host: first.host().to_owned() })
     }
 
-    fn send(&self, url: &Url, headers: &[(&str, &str)], secret: Option<&str>) -> Result<Response<Body>, Error> {
-        let preferred = self.preferred.load(Ordering::Relaxed);
-        let count = self.agents.len();
-        let mut failure = None;
-        for index in (0..count).map(|step| (preferred + step) % count) {
-            let Some(agent) = self.agents.get(index) else { continue };
-            let mut request = agent.get(url.to_string());
-            for (name, value) in headers {
-                request = request.header(*name, *value);
+    fn transmit(&self, url: &Url, request: &Request<'_>, secret: Option<&str>) -> Result<Response<Body>, Error> {
+        let agents = self.agents(url)?;
+        let result = agents.send(|agent| {
+            let mut builder = http::Request::builder().method(request.method.clone()).uri(url.to_string());
+            for (name, value) in request.headers {
+                builder = builder.header(*name, *value);
             }
             if let Some(secret) = secret {
-                request = request.header("authorization", secret);
+                builder = builder.header("authorization", secret);
             }
-            // A proxy cannot reach what is on this machine.
-            let request = if is_loopback(url.host()) { request.config().proxy(None).build() } else { request };
-            match request.call() {
-                Ok(response) => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(response);
-                }
-                Err(error) if is_certificate(&error) => failure = Some(error),
-                Err(source) => {
-                    return Err(Error::Unreachable { host: url.host().to_owned(), source: Box::new(source) });
+            match request.content {
+                Content::None => agent.run(builder.body(())?),
+                Content::Bytes(bytes) => agent.run(builder.body(bytes)?),
+                Content::Stream(open, length) => {
+                    let mut stream = open.open()?;
+                    if let Some(length) = length {
+                        builder = builder.header("content-length", length);
+                    }
+                    agent.run(builder.body(SendBody::from_reader(&mut stream))?)
                 }
             }
+        });
+        result.map_err(|source| {
+            let (host, source) = (url.host().to_owned(), Box::new(source));
+            if tls::is_certificate(&source) {
+                Error::Certificate { host, source }
+            } else {
+                Error::Unreachable { host, source }
+            }
+        })
+    }
+
+    /// The connections for a URL.
+    fn agents(&self, url: &Url) -> Result<Arc<Agents>, Error> {
+        let proxy = self.proxies.to(url);
+        let special = url.tls() && self.hosts.is_special(url.host());
+        let host = special.then(|| url.host().to_owned());
+        let key = Key { tls: url.tls(), host, proxy: proxy.map(str::to_owned) };
+        let mut known = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agents) = known.get(&key) {
+            return Ok(agents.clone());
         }
-        let source = Box::new(failure.unwrap_or(ureq::Error::ConnectionFailed));
-        Err(Error::Certificate { host: url.host().to_owned(), source })
+        let mut trust = match special {
+            true => self.hosts.trust(url.host())?,
+            false => Trust { verified: true, ..Trust::default() },
+        };
+        if let (true, true, Some(path)) = (url.tls(), trust.verified, &self.authorities) {
+            trust.authorities.extend(tls::authorities(path)?);
+        }
+        let proxy = proxy.map(proxy::parse).transpose()?;
+        let agents = Arc::new(Agents::new(&trust, proxy.as_ref()));
+        known.insert(key, agents.clone());
+        Ok(agents)
     }
 }
 
-fn agent(roots: RootCerts) -> Agent {
-    Agent::config_builder()
-        .user_agent(USER_AGENT)
-        // A digest is that of the bytes as stored: nobody may compress them on the way.
-        .accept_encoding("identity")
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .timeout_resolve(Some(CONNECT_TIMEOUT))
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_per_read(Some(SILENCE_TIMEOUT))
-        .timeout_per_write(Some(SILENCE_TIMEOUT))
-        .tls_config(TlsConfig::builder().root_certs(roots).build())
-        .build()
-        .new_agent()
-}
+impl Request<'_> {
+    /// Whether a redirect of this kind keeps method and body.
+    fn follows(&self, status: u16) -> bool {
+        let reading = self.method == Method::GET || self.method == Method::HEAD;
+        matches!(status, 307 | 308) || (reading && matches!(status, 301..=303))
+    }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
-    let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Authorities { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(|error| fail(error.into()))?.len();
-    if length > MAX_AUTHORITIES {
-        return Err(fail(format!("It is larger than {MAX_AUTHORITIES} bytes").into()));
+    /// Whether it may be sent again when nobody knows what became of it.
+    fn is_repeatable(&self) -> bool {
+        matches!(self.content, Content::None) || self.method == Method::PUT
     }
-    let bytes = std::fs::read(path).map_err(|error| fail(error.into()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&bytes) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| fail(error.into()))? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() { Err(fail("It holds no PEM certificate".into())) } else { Ok(certificates) }
 }
 
 fn is_transient_status(status: u16) -> bool {
@@ -166,7 +232,7 @@ fn is_transient_status(status: u16) -> bool {
 }
 
 /// Whether the same request may well succeed in a moment. A host that does not exist or refuses is not waited for.
-fn is_transient(error: &ureq::Error) -> bool {
+pub(super) fn is_transient(error: &ureq::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
     match error {
         ureq::Error::Timeout(_) => true,
@@ -175,18 +241,4 @@ fn is_transient(error: &ureq::Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// A handshake in which the other side could not prove who it is; nothing was sent to it yet.
-fn is_certificate(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => true,
-        ureq::Error::Io(error) => error.to_string().contains("invalid peer certificate"),
-        _ => false,
-    }
-}
-
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let seconds = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

@@ -1,202 +1,109 @@
-//! A client of registries (OCI distribution specification 1.1): manifests and blobs, read only so far.
+//! A client of registries (OCI distribution specification 1.1).
 
 mod auth;
 mod blob;
 mod credentials;
+mod error;
+mod hosts;
 mod http;
+mod listing;
+mod login;
+mod network;
+mod proxy;
+mod ranges;
+mod retry;
+mod source;
+mod tls;
+mod upload;
 mod url;
+mod whence;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
+use config::Registries;
 use ureq::Body;
-use ureq::http::Response;
+use ureq::http::{Method, Response};
 
 pub use blob::Blob;
-pub use credentials::{Anonymous, Credentials, DockerConfig, Login};
+pub use credentials::{Anonymous, Credentials, Fixed, Login, Logins, Place};
+pub use error::Error;
+pub use hosts::CERTIFICATE_FOLDERS;
+pub use http::Open;
+pub use login::check_login;
+pub use proxy::Proxies;
+pub use retry::Retry;
+pub use upload::Upload;
 
+use crate::digest::Hashing;
 use crate::manifest::{Descriptor, MAX_MANIFEST, media};
 use crate::{Digest, Reference};
-use auth::Challenge;
 use http::Http;
-use url::Url;
+use source::{Ask, Source};
 
 /// Longest error document that is looked into for a message.
 const MAX_MESSAGE: u64 = 8 << 10;
 
-/// Why a registry did not give what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No connection, or one that broke again and again.
-    #[error("Cannot reach the registry host {host}: check its name and this machine's network")]
-    Unreachable {
-        /// Host and port.
-        host: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
-    /// TLS.
-    #[error(
-        "The certificate of {host} is not trusted: if it is your own registry, name its CA in SSL_CERT_FILE, or list the \
-         host under [registries] insecure in coracle.toml if it speaks plain HTTP"
-    )]
-    Certificate {
-        /// Host and port.
-        host: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
-    /// The file named by SSL_CERT_FILE.
-    #[error("Cannot use the CA file {path} that SSL_CERT_FILE names")]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A login would travel in the clear, or content be changed on its way.
-    #[error(
-        "Refused to speak plain HTTP with {0}: list it under [registries] insecure in coracle.toml to allow it (a \
-         registry reached over HTTPS may never send on to plain HTTP)"
-    )]
-    PlainHttp(String),
-    /// 401 and 403.
-    #[error("The registry denies access to {name}: it does not exist, or needs a login in ~/.docker/config.json")]
-    Denied {
-        /// Repository with registry.
-        name: String,
-    },
-    /// 404.
-    #[error("The registry has no {what}: check the name and the tag")]
-    NotFound {
-        /// What was asked for.
-        what: String,
-    },
-    /// 429, still after waiting.
-    #[error("The registry {host} allows no more requests for now (429): wait, or log in for a higher limit")]
-    TooManyRequests {
-        /// Host and port.
-        host: String,
-    },
-    /// Any other status.
-    #[error("The registry answered {status} for {what}{message}")]
-    Status {
-        /// HTTP status code.
-        status: u16,
-        /// What was asked for.
-        what: String,
-        /// What it said about it, with a colon in front, or nothing.
-        message: String,
-    },
-    /// More bytes than such an answer may have.
-    #[error("The registry's answer for {what} is larger than {limit} bytes")]
-    TooLarge {
-        /// What was asked for.
-        what: String,
-        /// The limit.
-        limit: u64,
-    },
-    /// The connection broke in the middle of an answer.
-    #[error("The registry's answer for {what} broke off")]
-    Broken {
-        /// What was asked for.
-        what: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A manifest that was asked for by digest is another one.
-    #[error("The registry sent another manifest than asked for")]
-    Digest(#[source] crate::digest::Error),
-    /// A URL or a redirect that leads nowhere.
-    #[error("The registry named an address that cannot be used: {0:?}")]
-    Address(String),
-    /// See `http::MAX_REDIRECTS`.
-    #[error("The registry {host} sends in circles: more than {limit} redirects", limit = http::MAX_REDIRECTS)]
-    Redirects {
-        /// Host and port.
-        host: String,
-    },
-    /// The token service's answer.
-    #[error("The token service {host} gave no usable token")]
-    Token {
-        /// Host and port.
-        host: String,
-    },
-    /// The login file.
-    #[error("Cannot read the logins in {path}")]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-/// How often and how patiently a failed request is tried again.
-#[derive(Clone, Copy, Debug)]
-pub struct Retry {
-    /// Tries in all.
-    pub attempts: u32,
-    /// Pause after the first; it doubles each time, up to a minute.
-    pub first_pause: Duration,
-}
-
-impl Default for Retry {
-    /// Five tries within about eight seconds: long enough for a restarting registry or a flapping link.
-    fn default() -> Retry {
-        Retry { attempts: 5, first_pause: Duration::from_millis(500) }
-    }
-}
-
-impl Retry {
-    /// The pause after try number `attempt`, counted from 1; `None` when there is no further one.
-    fn pause(&self, attempt: u32) -> Option<Duration> {
-        const LONGEST: Duration = Duration::from_secs(60);
-        let pause = || self.first_pause.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST);
-        (attempt >= 1 && attempt < self.attempts).then(pause)
-    }
-}
-
 /// How registries are spoken to.
 #[derive(Clone)]
 pub struct Options {
-    /// `host[:port]` of registries that may be spoken to over plain HTTP, beside this machine itself.
-    pub insecure: Vec<String>,
+    /// `[registries]` of coracle.toml.
+    pub registries: Registries,
+    /// Whether certificates are checked, and plain HTTP is refused, whatever `registries` says.
+    pub verify: Option<bool>,
     /// Who to be.
     pub credentials: Arc<dyn Credentials>,
-    /// A PEM file of further CAs to trust, beside the built-in public ones.
+    /// A PEM file of further CAs to trust everywhere, beside the built-in public ones.
     pub authorities: Option<PathBuf>,
+    /// Folders of certificates for single hosts, see [`CERTIFICATE_FOLDERS`].
+    pub certificates: Vec<PathBuf>,
+    /// Proxies on the way.
+    pub proxies: Proxies,
     /// See [`Retry`].
     pub retry: Retry,
 }
 
-/// One repository on one registry.
+impl Default for Options {
+    /// The user's logins, and what the environment says of CAs (`SSL_CERT_FILE`) and proxies.
+    fn default() -> Options {
+        Options {
+            registries: Registries::default(),
+            verify: None,
+            credentials: Arc::new(Logins::of_user()),
+            authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+            certificates: CERTIFICATE_FOLDERS.map(PathBuf::from).to_vec(),
+            proxies: Proxies::of_environment(),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// One repository on one registry, and on the mirrors of that. Cheap to clone.
+#[derive(Clone)]
 pub struct Client {
+    state: Arc<State>,
+}
+
+struct State {
     http: Http,
-    base: Url,
-    name: String,
-    repository: String,
-    domain: String,
-    credentials: Arc<dyn Credentials>,
-    authorization: Mutex<Option<String>>,
+    /// For reading, in order. The registry itself is the last; it alone is written to.
+    mirrors: Vec<Source>,
+    registry: Source,
 }
 
 impl Client {
     /// Makes a client for the repository of `reference`; speaks to nobody yet.
     pub fn new(reference: &Reference, options: &Options) -> Result<Client, Error> {
-        let http = Http::new(options)?;
-        let scheme = if http.allows_plain(reference.endpoint()) { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{}/v2/{}/", reference.endpoint(), reference.repository()))?;
-        Ok(Client {
-            http,
-            base,
-            name: reference.name(),
-            repository: reference.repository().to_owned(),
-            domain: reference.domain().to_owned(),
-            credentials: options.credentials.clone(),
-            authorization: Mutex::new(None),
-        })
+        let http = Http::new(options);
+        let domain = reference.domain();
+        let mirrors = options.registries.mirrors.iter();
+        let mirrors = mirrors.filter(|(registry, _)| crate::name::normalise_domain(registry) == domain);
+        let mirrors = mirrors.flat_map(|(_, mirrors)| mirrors);
+        let mirrors = mirrors.map(|mirror| Source::mirror(mirror, reference, &http, options.credentials.clone()));
+        let mirrors = mirrors.collect::<Result<_, _>>()?;
+        let (endpoint, repository) = (reference.endpoint(), reference.repository());
+        let registry = Source::registry(domain, endpoint, repository, &http, options.credentials.clone())?;
+        Ok(Client { state: Arc::new(State { http, mirrors, registry }) })
     }
 
     /// The manifest or index that `reference` names, with the media type the registry gives it. If `reference` has
@@ -207,57 +114,59 @@ impl Client {
 
     /// The manifest of `digest`, verified.
     pub fn manifest_by_digest(&self, digest: &Digest) -> Result<(Vec<u8>, Option<String>), Error> {
-        self.document(&format!("manifest {}@{digest}", self.name), digest.as_str(), Some(digest))
+        let what = format!("manifest {}@{digest}", self.state.registry.name());
+        self.document(&what, digest.as_str(), Some(digest))
+    }
+
+    /// What the registry says is the digest of the manifest that `reference` names; `None` if it does not say.
+    /// Where manifests are counted, this is not.
+    pub fn digest(&self, reference: &Reference) -> Result<Option<Digest>, Error> {
+        let (accept, path) = (media::ACCEPT.join(", "), format!("manifests/{}", reference.target()));
+        let what = format!("manifest {}", reference.familiar());
+        self.first(reference.digest().is_none(), |source| {
+            let headers = [("accept", accept.as_str())];
+            let ask = Ask { method: Method::HEAD, ..Ask::get(&path, &headers) };
+            let answer = source.expect(source.send(&self.state.http, &ask)?, &[200], &what)?;
+            Ok(answer.header("docker-content-digest").and_then(|digest| digest.parse().ok()))
+        })
     }
 
     fn document(&self, what: &str, target: &str, digest: Option<&Digest>) -> Result<(Vec<u8>, Option<String>), Error> {
-        let accept = media::ACCEPT.join(", ");
-        let response = self.get(&format!("manifests/{target}"), &[("accept", &accept)], what)?;
-        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
-        let bytes = read_limited(response, MAX_MANIFEST, what)?;
-        if let Some(expected) = digest {
-            let mut hashing = crate::digest::Hashing::new(bytes.as_slice(), expected.algorithm(), None);
-            hashing.drain().map_err(|source| Error::Broken { what: what.to_owned(), source })?;
-            hashing.verify(expected).map_err(Error::Digest)?;
-        }
-        Ok((bytes, kind))
+        let (accept, path) = (media::ACCEPT.join(", "), format!("manifests/{target}"));
+        self.first(digest.is_none(), |source| {
+            let answer = source.send(&self.state.http, &Ask::get(&path, &[("accept", &accept)]))?;
+            let answer = source.expect(answer, &[200], what)?;
+            let kind = answer.header("content-type");
+            let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
+            let bytes = read_limited(answer.response, MAX_MANIFEST, what)?;
+            if let Some(expected) = digest {
+                let mut hashing = Hashing::new(bytes.as_slice(), expected.algorithm(), None);
+                hashing.drain().map_err(|source| Error::Broken { what: what.to_owned(), source })?;
+                hashing.verify(expected).map_err(Error::Digest)?;
+            }
+            Ok((bytes, kind))
+        })
     }
 
     /// Opens a blob. The reader goes on where it stopped when the connection breaks; it does not verify.
-    pub fn blob(&self, descriptor: &Descriptor) -> Result<Blob<'_>, Error> {
-        Blob::open(self, &descriptor.digest, descriptor.size)
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<Blob, Error> {
+        self.blob_from(descriptor, 0)
     }
 
-    /// GETs `path` below the repository, authorising as the registry demands.
-    fn get(&self, path: &str, headers: &[(&str, &str)], what: &str) -> Result<Response<Body>, Error> {
-        let url = self.base.join(path)?;
-        let known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut response = self.http.get(&url, headers, known.as_deref())?;
-        if response.status() == 401 {
-            let fresh = self.authorise(&Challenge::parse_all(response.headers()), &url)?;
-            response = self.http.get(&url, headers, Some(&fresh))?;
-            *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
-        }
-        match response.status().as_u16() {
-            200 | 206 => Ok(response),
-            401 | 403 => Err(Error::Denied { name: self.name.clone() }),
-            404 => Err(Error::NotFound { what: what.to_owned() }),
-            429 => Err(Error::TooManyRequests { host: self.base.host().to_owned() }),
-            status => Err(Error::Status { status, what: what.to_owned(), message: message(response) }),
-        }
+    /// Opens a blob at a byte offset.
+    pub fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<Blob, Error> {
+        Blob::open(self.state.clone(), descriptor, offset)
     }
 
-    /// The value of an Authorization header that answers one of `challenges`.
-    fn authorise(&self, challenges: &[Challenge], url: &Url) -> Result<String, Error> {
-        let denied = || Error::Denied { name: self.name.clone() };
-        let login = self.credentials.find(&self.domain)?;
-        if let Some(bearer) = challenges.iter().find(|challenge| challenge.is("bearer")) {
-            let scope = format!("repository:{}:pull", self.repository);
-            return auth::token(&self.http, bearer, &scope, login.as_ref(), url)?.ok_or_else(denied);
+    /// What the first source that has it gives; if none has, what is wrong with the registry itself.
+    fn first<T>(&self, by_tag: bool, get: impl Fn(&Source) -> Result<T, Error>) -> Result<T, Error> {
+        for mirror in self.state.mirrors.iter().filter(|mirror| mirror.has(by_tag)) {
+            match get(mirror) {
+                Ok(found) => return Ok(found),
+                Err(error) => log::info!("The mirror {} was of no use: {error}", mirror.name()),
+            }
         }
-        let basic = challenges.iter().any(|challenge| challenge.is("basic"));
-        login.filter(|_| basic).map(|login| login.basic()).ok_or_else(denied)
+        get(&self.state.registry)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The few things that are done to URLs: parse, join, compare origins.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ureq::http::Uri;
 
@@ -56,9 +55,7 @@ impl Url {
         let mut url = self.clone();
         for (name, value) in parameters {
             url.path.push(if url.path.contains('?') { '&' } else { '?' });
-            url.path.push_str(name);
-            url.path.push('=');
-            url.path.push_str(&percent_encode(value));
+            url.path.push_str(&pair(name, value));
         }
         url
     }
@@ -75,7 +72,13 @@ impl Url {
 
     /// Whether a secret meant for one may be sent to the other.
     pub(super) fn same_origin(&self, other: &Url) -> bool {
-        self.tls == other.tls && self.host == other.host
+        self.tls == other.tls && self.host_without_default_port() == other.host_without_default_port()
+    }
+
+    fn host_without_default_port(&self) -> &str {
+        let default = if self.tls { ":443" } else { ":80" };
+        // The last group of an address without brackets is no port.
+        self.host.strip_suffix(default).filter(|host| !host.contains(':') || host.ends_with(']')).unwrap_or(&self.host)
     }
 }
 
@@ -85,13 +88,14 @@ impl fmt::Display for Url {
     }
 }
 
-/// Whether `host[:port]` is this machine itself.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let bare = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+/// The body of a form (`application/x-www-form-urlencoded`).
+pub(super) fn form(parameters: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> = parameters.iter().map(|(name, value)| pair(name, value)).collect();
+    pairs.join("&")
+}
+
+fn pair(name: &str, value: &str) -> String {
+    format!("{name}={}", percent_encode(value))
 }
 
 /// Everything but the unreserved characters of RFC 3986 as `%XX`.
@@ -134,19 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_loopback() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1", "127.9.9.9:80", "[::1]:5000"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["localhost.example", "127.0.0.1.example", "128.0.0.1", "[::2]", "host:5000"] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
-
-    #[test]
     fn query_values_are_encoded() {
         let url = Url::parse("https://auth/token?a=b").unwrap();
         let url = url.with_query(&[("scope", "repository:a/b:pull"), ("x", "&")]);
         assert_eq!(url.to_string(), "https://auth/token?a=b&scope=repository%3Aa%2Fb%3Apull&x=%26");
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let same = |a: &str, b: &str| Url::parse(a).unwrap().same_origin(&Url::parse(b).unwrap());
+        assert!(same("https://h/a", "https://H:443/b") && same("http://[::1]:80/", "http://[::1]/"));
+        assert!(!same("https://h/", "http://h/") && !same("https://h/", "https://h:444/"));
+        assert!(!same("https://h/", "https://sub.h/"));
     }
 }

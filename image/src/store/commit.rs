@@ -29,7 +29,7 @@ impl Store {
         let mut files: Vec<(PathBuf, Option<Temp>)> = Vec::new();
         for layer in layers {
             files.push((self.blob(&layer.descriptor.digest), layer.blob));
-            files.push((self.layer(&layer.diff_id), layer.erofs));
+            files.push((self.layer(&layer.key), layer.erofs));
         }
         for (path, bytes) in [(self.blob(&config_digest), config), (self.blob(&entry.digest), manifest)] {
             let temp = self.temp()?;

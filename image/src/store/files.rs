@@ -6,11 +6,21 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A file in `tmp/` that is locked while it is written and removed unless it is put in its place.
+/// A file that is locked while it is written, and removed unless it is put in its place or kept for later.
 pub(crate) struct Temp {
     path: PathBuf,
     file: File,
-    persisted: bool,
+    end: End,
+}
+
+/// What becomes of the file when its writer lets go of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Removed,
+    /// It stays where it is, unless it is empty.
+    Kept,
+    /// It has its final name.
+    Placed,
 }
 
 impl Temp {
@@ -30,7 +40,7 @@ impl Temp {
             // Between creating and locking, a sweeper may have taken the file for abandoned: then it has the lock, or
             // the file has no name any more.
             if file.try_lock().is_ok() && file.metadata()?.nlink() > 0 {
-                return Ok(Temp { path, file, persisted: false });
+                return Ok(Temp { path, file, end: End::Removed });
             }
         }
     }
@@ -50,16 +60,39 @@ impl Temp {
     /// the folder.
     pub(crate) fn persist(mut self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)?;
-        self.persisted = true;
+        self.end = End::Placed;
         Ok(())
+    }
+
+    /// Opens a file that stays if nobody says otherwise, so that a later process can go on with it. `None` if another
+    /// one is at it.
+    pub(crate) fn resume(path: PathBuf) -> io::Result<Option<Temp>> {
+        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
+        let file = options.open(&path)?;
+        if file.try_lock().is_err() {
+            return Ok(None);
+        }
+        // Between opening and locking, another process may have put the file in its place, or removed it.
+        let (own, named) = (file.metadata()?, fs::symlink_metadata(&path));
+        let same = named.is_ok_and(|named| named.ino() == own.ino() && named.dev() == own.dev());
+        Ok(same.then_some(Temp { path, file, end: End::Kept }))
+    }
+
+    /// Has the file removed although it was to be kept.
+    pub(crate) fn discard(&mut self) {
+        self.end = End::Removed;
     }
 }
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if !self.persisted
-            && let Err(error) = fs::remove_file(&self.path)
-        {
+        let empty = || self.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        let removed = match self.end {
+            End::Removed => true,
+            End::Kept => empty(),
+            End::Placed => false,
+        };
+        if removed && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("Cannot remove {}: {error}", self.path.display());
         }
     }

@@ -22,7 +22,8 @@ pub struct Image {
     pub manifest: Digest,
     /// What to run and how.
     pub config: ImageConfig,
-    /// Diff ids of its layers, lowest first.
+    /// Keys of the EROFS files of its layers, lowest first: the diff id of a layer that is the same wherever it lies, and
+    /// something else for one that depends on the layers below it. The diff ids are in the config.
     pub layers: Vec<Digest>,
     /// Bytes of its layer files, unpacked; layers shared with other images are counted in each.
     pub size: u64,
@@ -102,7 +103,8 @@ impl Store {
         let (manifest, config) = self.documents(entry)?;
         let mut complete = manifest.layers.iter().all(|layer| self.blob(&layer.digest).exists());
         let mut size: u64 = 0;
-        for layer in &config.rootfs.diff_ids {
+        let layers = self.layer_keys(&config.rootfs.diff_ids);
+        for layer in &layers {
             match fs::metadata(self.layer(layer)) {
                 Ok(metadata) => size = size.saturating_add(metadata.len()),
                 Err(_) => complete = false,
@@ -113,7 +115,7 @@ impl Store {
             names: Vec::new(),
             repo_digests: Vec::new(),
             manifest: entry.digest.clone(),
-            layers: config.rootfs.diff_ids.clone(),
+            layers,
             size,
             created: config.created.clone(),
             config,

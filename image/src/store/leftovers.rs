@@ -24,7 +24,7 @@ pub(super) struct Leftover {
 impl Store {
     /// The beginnings of blobs whose download broke off.
     pub(super) fn partials(&self) -> Result<Vec<Leftover>, Error> {
-        list(&self.folders.root().join("partial"))
+        list(&self.partial_folder())
     }
 
     pub(super) fn temporaries(&self) -> Result<Vec<Leftover>, Error> {

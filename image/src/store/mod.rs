@@ -18,6 +18,7 @@ mod index;
 mod keys;
 mod leftovers;
 mod lock;
+mod partial;
 mod prune;
 mod references;
 mod remove;
@@ -149,7 +150,7 @@ impl Store {
     pub fn open(folders: &Folders) -> Result<Store, Error> {
         let store = Store { folders: folders.clone() };
         let temporary = store.temporary();
-        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary] {
+        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary, &store.partial_folder()] {
             files::create_folder(folder).map_err(Error::file("create folder", folder))?;
         }
         if !store.index_path().exists() {
@@ -228,9 +229,9 @@ impl Store {
         self.folders.blobs().join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// Where the EROFS file of the layer with this diff id is, if it is here.
-    pub fn layer(&self, diff_id: &Digest) -> PathBuf {
-        layer_file(&self.folders, diff_id)
+    /// Where the EROFS file of the layer with this key is (see [`Image::layers`]), if it is here.
+    pub fn layer(&self, key: &Digest) -> PathBuf {
+        layer_file(&self.folders, key)
     }
 
     /// A new file that is not part of the store yet.
@@ -275,8 +276,8 @@ impl Store {
 }
 
 /// Where the EROFS file of a layer is.
-pub(crate) fn layer_file(folders: &Folders, diff_id: &Digest) -> PathBuf {
-    folders.layers().join(format!("{}.erofs", diff_id.hex()))
+pub(crate) fn layer_file(folders: &Folders, key: &Digest) -> PathBuf {
+    folders.layers().join(format!("{}.erofs", key.hex()))
 }
 
 /// The digits of a text that may be the beginning of an id.

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod compare;
+
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -10,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use coracle_image::layer::{Limits, write};
+use coracle_image::layer::{Base, Limits, write};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -31,7 +33,7 @@ impl Mounted {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         let file = File::create_new(&image).unwrap();
-        let summary = write(tar, &file, &Limits::default()).unwrap();
+        let summary = write(tar, &file, &Limits::default(), Base::Nothing).unwrap();
         assert_eq!(summary.image_bytes, file.metadata().unwrap().len());
         let mounted = Mounted::new(folder);
         match mount_erofs(&image, &mounted.path()) {

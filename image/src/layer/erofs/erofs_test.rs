@@ -5,12 +5,13 @@ use std::os::unix::fs::FileExt;
 use proptest::prelude::*;
 
 use super::super::tar_builder::{Entry, checksum, tar};
-use super::super::{Error, Limits, Summary, write};
+use super::super::{Base, Error, Limits, Summary, write};
 use super::format::BLOCK;
+use super::{reader, verify};
 
 fn image(bytes: &[u8], limits: Limits) -> Result<(Vec<u8>, Summary), Error> {
     let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
-    let summary = write(&mut &*bytes, &file, &limits)?;
+    let summary = write(&mut &*bytes, &file, &limits, Base::Nothing)?;
     let mut image = vec![0; summary.image_bytes as usize];
     file.read_exact_at(&mut image, 0).unwrap();
     assert_eq!(file.metadata().unwrap().len(), summary.image_bytes);
@@ -97,8 +98,89 @@ fn an_open_hard_link_is_named_at_the_end() {
 #[test]
 fn a_full_disk_is_an_error() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let error = write(&mut &*sample("text"), &full, &Limits::default()).unwrap_err();
+    let error = write(&mut &*sample("text"), &full, &Limits::default(), Base::Nothing).unwrap_err();
     assert!(matches!(error, Error::Image(super::Error::Write(_))));
+}
+
+/// A file with this in it.
+fn file_of(bytes: &[u8]) -> std::fs::File {
+    let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    file
+}
+
+#[test]
+fn what_was_written_is_found_sound() {
+    let many = (0..3000).map(|number| Entry::file(format!("many/{number}"), number.to_string()));
+    let sparse = Entry::file("s", "").pax("GNU.sparse.size", "8388608").pax("GNU.sparse.map", "8388608,0");
+    let zeros = Entry::file("zeros", vec![0; 5_000_000]);
+    let devices = [Entry::device(b'3', "c", 1, 3), Entry::device(b'4', "b", 8, 1), Entry::new(b'6', "p")];
+    let links = [Entry::symlink("l", "t".repeat(4095)), Entry::link("hard", "zeros"), Entry::link("soft", "l")];
+    let folder = Entry::directory("empty").xattr("user.large", vec![7; 60_000]).xattr("user.empty", "");
+    let bytes = tar(many.chain([sparse, zeros, folder]).chain(devices).chain(links));
+    for bytes in [bytes, sample("text"), tar([])] {
+        let (bytes, summary) = image(&bytes, Limits::default()).unwrap();
+        verify(file_of(&bytes)).unwrap();
+        assert_eq!(summary.image_bytes, bytes.len() as u64);
+    }
+}
+
+#[test]
+fn zeros_that_fill_a_buffer_are_left_out_and_read_back() {
+    let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
+    let entries =
+        [Entry::file("a", "x".repeat(5000)), Entry::file("zeros", vec![0; 20 << 20]), Entry::file("b", [1; 5000])];
+    write(&mut &*tar(entries), &file, &Limits::default(), Base::Nothing).unwrap();
+    assert!(std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap()) < (4 << 20) / 512);
+    verify(file).unwrap();
+}
+
+#[test]
+fn a_walk_shows_every_file_with_its_path() {
+    let (bytes, _) = image(&sample("text"), Limits::default()).unwrap();
+    let mut paths = Vec::new();
+    let mut note = |path: &[u8], inode: &reader::Inode| paths.push((path.escape_ascii().to_string(), inode.kind));
+    reader::Reader::open(file_of(&bytes)).unwrap().walk(&mut note).unwrap();
+    paths.sort_by(|one, other| one.0.cmp(&other.0));
+    let paths: Vec<&str> = paths.iter().map(|(path, _)| &**path).collect();
+    assert_eq!(paths, ["", "a", "folder", "folder/a", "gone", "large"]);
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let (mut bytes, _) = image(&sample("text"), Limits::default()).unwrap();
+    for at in 0..bytes.len() {
+        // All of the parts that are not file data, and some of that.
+        if at % 61 == 0 || !(BLOCK..3 * BLOCK).contains(&at) {
+            bytes[at] ^= 1 << (at % 8);
+            let damaged = verify(file_of(&bytes));
+            assert!(matches!(damaged, Err(reader::Error::Damaged { .. })), "byte {at}");
+            bytes[at] ^= 1 << (at % 8);
+        }
+    }
+    for length in [0, 1, 1023, BLOCK, bytes.len() - 1, bytes.len() - BLOCK] {
+        assert!(verify(file_of(&bytes[..length])).is_err(), "cut to {length}");
+    }
+    assert!(verify(file_of(&[&bytes[..], &[0; BLOCK]].concat())).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_an_image_makes_reading_it_panic_or_endless(
+        damage in proptest::collection::vec((0usize..30_000, any::<u8>()), 1..6),
+    ) {
+        let (mut bytes, _) = image(&sample("text"), Limits::default()).unwrap();
+        let length = bytes.len() - BLOCK;
+        for (offset, byte) in damage {
+            bytes[BLOCK + offset % length] = byte;
+        }
+        let reader = reader::Reader::open(file_of(&bytes)).unwrap();
+        let _ = reader.walk(&mut |_, inode| {
+            let _ = reader.read_at(inode, &mut [0; 5000], 3);
+            let _ = reader.child(inode, b"a");
+            let _ = reader.list(inode);
+        });
+    }
 }
 
 proptest! {

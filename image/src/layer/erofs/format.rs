@@ -2,6 +2,7 @@
 
 use super::checksum::crc32c;
 use super::layout::Place;
+use super::reader::{FileKind, field};
 use crate::layer::tree::{Data, Inode, Node, Special};
 use crate::layer::xattr;
 
@@ -19,14 +20,15 @@ pub(super) const SLOT: usize = 32;
 /// Size of an inode with room for 32-bit owners and a time of its own.
 pub(super) const EXTENDED_INODE: usize = 64;
 /// Format field of such an inode: extended, data in blocks of its own.
-const PLAIN: u16 = 1;
+pub(super) const PLAIN: u16 = 1;
 /// The same, the last piece of the data behind the inode.
-const INLINE: u16 = 1 | (2 << 1);
+pub(super) const INLINE: u16 = 1 | (2 << 1);
 
 /// Size of a directory entry without its name.
 pub(super) const ENTRY: usize = 12;
 
 /// What the superblock says.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Superblock {
     /// Number of the root's inode.
     pub(super) root: u16,
@@ -54,6 +56,25 @@ impl Superblock {
         let checksum = crc32c(block.get(SUPERBLOCK..).unwrap_or_default());
         put(&mut block, SUPERBLOCK + 4, &checksum.to_le_bytes());
         block
+    }
+
+    /// Reads the first block of an image. An error says where what is wrong.
+    pub(super) fn decode(block: &[u8; BLOCK]) -> Result<Superblock, (u64, &'static str)> {
+        let superblock = Superblock {
+            root: u16::from_le_bytes(field(block, SUPERBLOCK + 14)),
+            inodes: u64::from_le_bytes(field(block, SUPERBLOCK + 16)),
+            blocks: u32::from_le_bytes(field(block, SUPERBLOCK + 36)),
+            inode_block: u32::from_le_bytes(field(block, SUPERBLOCK + 40)),
+            uuid: field(block, SUPERBLOCK + 48),
+        };
+        let expected = superblock.encode();
+        if field(block, SUPERBLOCK) != MAGIC.to_le_bytes() {
+            return Err((SUPERBLOCK as u64, "this is no EROFS image"));
+        }
+        match expected.iter().zip(block).position(|(expected, found)| expected != found) {
+            None => Ok(superblock),
+            Some(at) => Err((at as u64, "the superblock is not as it was written")),
+        }
     }
 }
 
@@ -99,13 +120,25 @@ fn mode(node: &Node) -> u16 {
 
 /// The kind of a file as a directory entry has it.
 pub(super) fn kind(node: &Node) -> u8 {
-    match node {
-        Node::File(_) | Node::Pending { .. } => 1,
-        Node::Directory(_) => 2,
-        Node::Special(Special::Character(_)) => 3,
-        Node::Special(Special::Block(_)) => 4,
-        Node::Special(Special::Fifo) => 5,
-        Node::Symlink(_) => 7,
+    kind_number(match node {
+        Node::File(_) | Node::Pending { .. } => FileKind::File,
+        Node::Directory(_) => FileKind::Directory,
+        Node::Special(Special::Character(number)) => FileKind::Character(*number),
+        Node::Special(Special::Block(number)) => FileKind::Block(*number),
+        Node::Special(Special::Fifo) => FileKind::Fifo,
+        Node::Symlink(_) => FileKind::Symlink,
+    })
+}
+
+/// The same by what the reader says.
+pub(super) fn kind_number(kind: FileKind) -> u8 {
+    match kind {
+        FileKind::File => 1,
+        FileKind::Directory => 2,
+        FileKind::Character(_) => 3,
+        FileKind::Block(_) => 4,
+        FileKind::Fifo => 5,
+        FileKind::Symlink => 7,
     }
 }
 

@@ -77,7 +77,9 @@ impl<'a> Layout<'a> {
             }
             Node::Symlink(target) => (&**target).into(),
             Node::File(Data::Inline(data)) => (&**data).into(),
-            Node::File(Data::Blocks { .. }) | Node::Special(_) | Node::Pending { .. } => (&[][..]).into(),
+            Node::File(Data::Blocks { .. } | Data::Below(_)) | Node::Special(_) | Node::Pending { .. } => {
+                (&[][..]).into()
+            }
         }
     }
 
@@ -149,6 +151,7 @@ impl<'a> Layout<'a> {
                 }
                 Node::File(Data::Inline(data)) => (data.len() as u64, false),
                 Node::File(Data::Blocks { size, .. }) => (*size, true),
+                Node::File(Data::Below(_)) => (0, true),
                 Node::Symlink(target) => (target.len() as u64, false),
                 Node::Special(_) | Node::Pending { .. } => (0, true),
             };

@@ -9,9 +9,12 @@
 
 mod checksum;
 mod directory;
+mod fingerprint;
 mod format;
 mod layout;
 mod output;
+pub(super) mod reader;
+mod verify;
 
 use std::fs::File;
 use std::io;
@@ -19,6 +22,7 @@ use std::io;
 use self::format::{BLOCK, EXTENDED_INODE, Superblock};
 use self::layout::Layout;
 use self::output::Output;
+pub use self::verify::verify;
 use super::tree::{Data, Finished, Node};
 use super::xattr::{self, Xattrs};
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::Error;
+use super::fingerprint::{self, Fingerprint};
 use super::format::BLOCK;
 
 /// Write size: large enough that system calls do not count, whatever the files' sizes are.
@@ -18,7 +19,7 @@ static ZEROS: [u8; BLOCK] = [0; BLOCK];
 pub(super) struct Output<'a> {
     file: &'a File,
     buffer: Vec<u8>,
-    /// Where in the file the buffer will be.
+    /// Where in the file the buffer will be: on a block boundary.
     start: u64,
     fingerprint: Fingerprint,
 }
@@ -26,7 +27,7 @@ pub(super) struct Output<'a> {
 impl<'a> Output<'a> {
     pub(super) fn new(file: &'a File) -> Output<'a> {
         let buffer = Vec::with_capacity(BUFFER);
-        Output { file, buffer, start: BLOCK as u64, fingerprint: Fingerprint::new() }
+        Output { file, buffer, start: BLOCK as u64, fingerprint: Fingerprint::default() }
     }
 
     /// Offset of the next byte.
@@ -54,13 +55,13 @@ impl<'a> Output<'a> {
 
     /// Leaves so many zeros.
     pub(super) fn hole(&mut self, length: u64) -> Result<(), Error> {
-        if length < MIN_HOLE {
-            return self.zeros_until(self.position() + length);
+        let end = self.position().checked_add(length).ok_or(Error::Blocks)?;
+        if length >= MIN_HOLE {
+            self.align(BLOCK)?;
+            self.flush()?;
+            self.start = end / BLOCK as u64 * BLOCK as u64;
         }
-        self.flush()?;
-        self.fingerprint.add(&length.to_le_bytes());
-        self.start = self.start.checked_add(length).ok_or(Error::Blocks)?;
-        Ok(())
+        self.zeros_until(end)
     }
 
     /// Writes zeros up to this offset.
@@ -79,54 +80,24 @@ impl<'a> Output<'a> {
         self.zeros_until(self.position().next_multiple_of(unit as u64))
     }
 
-    /// Writes the first block, which `first` makes from the fingerprint of all others. Returns the size of the file.
+    /// Writes the first block, which `first` makes from the fingerprint of all others. The position is on a block
+    /// boundary. Returns the size of the file.
     pub(super) fn finish(mut self, first: impl FnOnce([u8; 16]) -> [u8; BLOCK]) -> Result<u64, Error> {
         self.flush()?;
-        self.file.write_all_at(&first(self.fingerprint.uuid()), 0).map_err(Error::Write)?;
+        let uuid = self.fingerprint.uuid(self.block()?);
+        self.file.write_all_at(&first(uuid), 0).map_err(Error::Write)?;
         Ok(self.start)
     }
 
+    /// Writes what is in the buffer, which ends on a block boundary. Where it is all zeros a hole is left; the end of an
+    /// image, where the inodes are, never is.
     fn flush(&mut self) -> Result<(), Error> {
-        self.file.write_all_at(&self.buffer, self.start).map_err(Error::Write)?;
-        self.fingerprint.add(&self.buffer);
+        if !fingerprint::is_zero(&self.buffer) {
+            self.file.write_all_at(&self.buffer, self.start).map_err(Error::Write)?;
+            self.fingerprint.add(self.start / BLOCK as u64, &self.buffer);
+        }
         self.start += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
-    }
-}
-
-/// A fast 128-bit hash: overlayfs tells layers apart by UUID, so different images need different ones. It is no
-/// protection against anybody; whoever makes two images with the same one gets less stable inode numbers.
-struct Fingerprint {
-    lanes: [u64; 2],
-}
-
-impl Fingerprint {
-    fn new() -> Fingerprint {
-        // Any two odd-looking constants do; these are fractional digits of the square roots of 2 and 3.
-        Fingerprint { lanes: [0x6a09_e667_f3bc_c908, 0xbb67_ae85_84ca_a73b] }
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        let [mut first, mut second] = self.lanes;
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        let last = (!rest.is_empty()).then_some(&last);
-        for word in words.iter().chain(last) {
-            let word = u64::from_le_bytes(*word);
-            first = (first ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-            second = (second.rotate_left(23) ^ word).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-        }
-        self.lanes = [first, second];
-    }
-
-    /// As a UUID of version 8, which has no meaning but its maker's (RFC 9562).
-    fn uuid(&self) -> [u8; 16] {
-        let [first, second] = self.lanes;
-        let mut bits = (u128::from(first) << 64) | u128::from(second ^ first.rotate_left(32));
-        bits = (bits & !(0xf << 76)) | (0x8 << 76);
-        bits = (bits & !(0x3 << 62)) | (0x2 << 62);
-        bits.to_be_bytes()
     }
 }

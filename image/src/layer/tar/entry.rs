@@ -25,11 +25,11 @@ pub(in crate::layer) enum Kind {
 
 /// A time since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::layer) struct Time {
+pub struct Time {
     /// Whole seconds; negative before 1970.
-    pub(in crate::layer) seconds: i64,
+    pub seconds: i64,
     /// Nanoseconds after them.
-    pub(in crate::layer) nanoseconds: u32,
+    pub nanoseconds: u32,
 }
 
 /// One entry; what a kind of entry does not have is empty.

@@ -16,7 +16,8 @@ use self::header::Header;
 use self::input::Input;
 use self::pax::Records;
 
-pub(super) use self::entry::{Entry, Kind, Time};
+pub use self::entry::Time;
+pub(super) use self::entry::{Entry, Kind};
 pub(super) use self::sparse::Region;
 
 /// The unit of everything in a tar stream.

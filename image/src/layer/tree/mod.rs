@@ -2,15 +2,19 @@
 //!
 //! As extracting would do it: a folder over a folder keeps what is in it and takes the new attributes; anything else
 //! replaces what was there, and is never written through a link. Folders on the way to a name are made if the tar
-//! does not have them (0755, root, 1970). A symbolic link on the way is followed inside the layer, as containerd and
-//! umoci do, `..` never leading above its root.
+//! does not have them, as the folder below is, or else 0755, root, 1970. A symbolic link on the way is followed inside
+//! the image, as containerd and umoci do, `..` never leading above its root. One of a layer below counts as long as
+//! nothing that was read before it hides it.
 
+mod base;
 mod node;
 mod resolve;
 
-use super::{path, whiteout, xattr};
+use super::{path, stack, whiteout, xattr};
 
+pub use self::base::Base;
 pub(super) use self::node::{Attributes, Data, Directory, Index, Inode, Node, ROOT, Special};
+use self::resolve::Target;
 
 /// What one inode counts towards the limit of metadata, beside its names, about as much as it takes in memory.
 const INODE_COST: u64 = 128;
@@ -39,8 +43,11 @@ pub enum Error {
     /// Symbolic links lead in a circle.
     #[error("The symbolic links on the way to it lead in a circle, or too far")]
     Loop,
-    /// The target of a hard link is not in this layer.
-    #[error("It is a hard link to {target}, which this layer does not have")]
+    /// The layers below.
+    #[error("Cannot look up what the layers below have")]
+    Below(#[from] stack::Error),
+    /// The target of a hard link is not there.
+    #[error("It is a hard link to {target}, which neither this layer nor one below has")]
     LinkTarget {
         /// What it would be a link to.
         target: String,
@@ -83,7 +90,14 @@ pub enum Error {
 }
 
 /// The tree of a layer that is being read.
-pub(super) struct Tree {
+pub(super) struct Tree<'a> {
+    base: Base<'a>,
+    /// Whether it turned out that the result depends on layers that are not known.
+    depends: bool,
+    /// Whether folders were made that the tar had no entry for.
+    has_implied: bool,
+    /// Steps on the way to entries so far.
+    steps: u64,
     inodes: Vec<Inode>,
     /// Hard links to names that were not there yet.
     pending: Vec<Pending>,
@@ -100,11 +114,27 @@ struct Pending {
     inode: Index,
 }
 
-impl Tree {
-    /// A tree of nothing but a root, with an end to what may be put into it.
-    pub(super) fn new(max_entries: u64, max_metadata: u64) -> Tree {
-        let root = Inode { attributes: Attributes::implied(), node: Node::Directory(Directory::default()) };
-        Tree { inodes: vec![root], pending: Vec::new(), entries: 0, max_entries, metadata: 0, max_metadata }
+impl<'a> Tree<'a> {
+    /// A tree of nothing but a root over these layers, with an end to what may be put into it.
+    pub(super) fn new(base: Base<'a>, max_entries: u64, max_metadata: u64) -> Tree<'a> {
+        let root = Node::Directory(Directory { implied: true, ..Directory::default() });
+        Tree {
+            base,
+            depends: false,
+            has_implied: false,
+            steps: 0,
+            inodes: vec![Inode { attributes: Attributes::implied(), node: root }],
+            pending: Vec::new(),
+            entries: 0,
+            max_entries,
+            metadata: 0,
+            max_metadata,
+        }
+    }
+
+    /// Whether it has turned out that the result depends on layers that are not known.
+    pub(super) fn depends(&self) -> bool {
+        self.depends
     }
 
     /// Puts in a folder.
@@ -137,17 +167,15 @@ impl Tree {
         let target_path = path::clean(target)?;
         let (name, parents) = path.split_last().ok_or(Error::Root)?;
         let parent = self.folder(parents)?;
-        match self.find(&target_path).map(|inode| (inode, self.node(inode))) {
-            None | Some((_, None | Some(Node::Pending { .. }))) => {}
-            Some((_, Some(Node::Directory(_)))) => {
-                return Err(Error::LinkFolder { target: path::printable(target) });
-            }
-            Some((inode, Some(_))) => {
+        match self.find(&target_path)? {
+            Target::Here(inode) if !matches!(self.node(inode), Some(Node::Pending { .. })) => {
                 self.count()?;
                 self.charge(name.len() as u64)?;
                 self.enter(parent, name, inode);
                 return Ok(());
             }
+            Target::Folder => return Err(Error::LinkFolder { target: path::printable(target) }),
+            Target::Here(_) | Target::Below { .. } | Target::Nothing => {}
         }
         self.charge((target.len() + entry.len() + name.len()) as u64)?;
         let node = Node::Pending { target: target.into(), entry: entry.into() };
@@ -179,8 +207,9 @@ impl Tree {
     /// Resolves what could not be resolved before the end. An error comes with the name of its entry.
     pub(super) fn finish(mut self) -> Result<Finished, (Box<[u8]>, Error)> {
         self.resolve_links()?;
+        self.inherit().map_err(|error| ((*b"/").into(), error))?;
         self.place_whiteouts();
-        Ok(Finished { inodes: self.inodes })
+        Ok(Finished { inodes: self.inodes, depends: self.depends })
     }
 
     /// Turns whiteouts into devices. A whiteout hides only what lower layers have: a name that this layer has too
@@ -235,6 +264,9 @@ impl Tree {
         self.charge_xattrs(&attributes)?;
         if let Some(inode) = self.inodes.get_mut(folder.0 as usize) {
             inode.attributes = attributes;
+            if let Some(directory) = inode.directory_mut() {
+                directory.implied = false;
+            }
         }
         Ok(())
     }
@@ -301,6 +333,8 @@ impl Tree {
 /// The tree of a layer that was read as a whole: no link is open, whiteouts are devices.
 pub(super) struct Finished {
     inodes: Vec<Inode>,
+    /// Whether it depends on layers that are not known, and so is not what it should be.
+    pub(super) depends: bool,
 }
 
 impl Finished {
@@ -312,6 +346,11 @@ impl Finished {
     /// The inode of this number.
     pub(super) fn inode(&self, index: Index) -> Option<&Inode> {
         self.inodes.get(index.0 as usize)
+    }
+
+    /// All inodes.
+    pub(super) fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode> {
+        self.inodes.iter_mut()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
+use crate::layer::stack::Found;
 use crate::layer::tar::Time;
 use crate::layer::xattr::Xattrs;
 
@@ -62,6 +63,8 @@ pub(in crate::layer) struct Directory {
     pub(super) whiteouts: BTreeSet<Box<[u8]>>,
     /// Whether all names of lower layers are hidden.
     pub(super) opaque: bool,
+    /// Whether the tar has no entry for it, so that its attributes are those of the folder below.
+    pub(super) implied: bool,
     /// Whether they are hidden already because a folder above is opaque.
     pub(super) inside_opaque: bool,
 }
@@ -78,6 +81,8 @@ pub(in crate::layer) enum Data {
         /// Size of the file in bytes.
         size: u64,
     },
+    /// In a layer below, still to be copied.
+    Below(Box<Found>),
 }
 
 /// What has neither data nor names in it.

@@ -15,7 +15,7 @@ fn build(steps: &[(char, &str, &str)]) -> Result<Finished, Error> {
 }
 
 fn build_with(steps: &[(char, &str, &str)], entries: u64, metadata: u64) -> Result<Finished, Error> {
-    let mut tree = Tree::new(entries, metadata);
+    let mut tree = Tree::new(Base::Nothing, entries, metadata);
     for (step, name, other) in steps {
         let path = path::clean(name.as_bytes())?;
         let other = other.as_bytes();
@@ -126,6 +126,7 @@ fn a_hard_link_keeps_what_its_target_was() {
     check(&[('f', "a", "1"), ('h', "b", "a"), ('f', "a", "2")], &["a 2", "b 1"]);
     check(&[('h', "a", "absent"), ('f', "a", "2")], &["a 2"]);
     check(&[('l', "a", "x"), ('h', "b", "a")], &["a -> x", "b -> x"]);
+    check(&[('f', "c/b", "1"), ('l', "d", "c"), ('h', "a", "d/b")], &["a 1", "c/ 755", "c/b 1", "d -> c"]);
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn hard_links_to_what_is_not_there_are_refused() {
         other => panic!("{:?}", other.map(|tree| lines(&tree))),
     };
     assert_eq!(target(&[('h', "a", "b")]), "\"b\"");
-    assert_eq!(target(&[('d', "c", ""), ('l', "d", "c"), ('f', "c/b", ""), ('h', "a", "d/b")]), "\"d/b\"");
+    assert_eq!(target(&[('d', "c", ""), ('l', "d", "c"), ('f', "c/b", ""), ('h', "a", "d/x")]), "\"d/x\"");
     assert!(matches!(build(&[('h', "a", "a")]), Err(Error::Loop)));
     assert!(matches!(build(&[('h', "a", "b"), ('h', "b", "a")]), Err(Error::Loop)));
     assert!(matches!(build(&[('d', "b", ""), ('h', "a", "b")]), Err(Error::LinkFolder { .. })));

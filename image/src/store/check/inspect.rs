@@ -131,7 +131,10 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is missing"),
                 result => look(&result.map_err(Error::file("open", &path))?, &path)?,
             };
-            if deep && what.is_none() && !damaged.contains(&layer.digest) {
+            // Above a damaged layer nobody can tell what one that depends on it should be.
+            let depends = config.rootfs.diff_ids.get(position) != Some(key);
+            let tellable = !depends || faults.iter().all(|fault| fault.layer().is_none());
+            if deep && what.is_none() && tellable && !damaged.contains(&layer.digest) {
                 let same = self.is_what_the_blob_unpacks_to(manifest, config, &keys, position)?;
                 what = (!same).then_some("is not what its blob unpacks to");
             }

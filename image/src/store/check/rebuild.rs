@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 
-use super::super::{Error, Store, Temp};
+use super::super::{Error, Store, Temp, place_keys};
 use crate::Digest;
 use crate::digest::Hashing;
-use crate::layer::{self, Limits};
+use crate::layer::{self, Base, Limits, Stack};
 use crate::manifest::{ImageConfig, Manifest};
 
 /// Read at once when two files are compared.
@@ -36,15 +36,39 @@ impl Store {
             result => result.map_err(Error::file("open", &path))?,
         };
         let temp = self.temp()?;
-        let mut hashing = Hashing::new(blob, layer.digest.algorithm(), Some(layer.size));
-        let unpacked = unpack(&mut hashing, diff_id, temp.file());
+        let mut hashing = Hashing::new(&blob, layer.digest.algorithm(), Some(layer.size));
+        let unpacked = unpack(&mut hashing, diff_id, temp.file(), Base::Unknown);
         let sound = hashing.drain().is_ok() && hashing.verify(&layer.digest).is_ok();
         match unpacked {
-            Ok(()) if sound => Ok(Some(Rebuilt { key: diff_id.clone(), temp })),
+            Ok(false) if sound => Ok(Some(Rebuilt { key: diff_id.clone(), temp })),
+            Ok(true) if sound => self.rebuild_in_place(&blob, config, keys, position),
             // A full disk does not speak against the blob.
             Err(error) if sound => Err(Error::Rebuild { layer: diff_id.clone(), source: error }),
             _ => Ok(None),
         }
+    }
+
+    /// The same for a layer that depends on those below it; `None` if one of them is not what it should be.
+    fn rebuild_in_place(
+        &self,
+        mut blob: &File,
+        config: &ImageConfig,
+        keys: &[Digest],
+        position: usize,
+    ) -> Result<Option<Rebuilt>, Error> {
+        let diff_ids = &config.rootfs.diff_ids;
+        let below: io::Result<Vec<File>> = keys.iter().take(position).map(|key| File::open(self.layer(key))).collect();
+        let Some(below) = below.ok().and_then(|files| Stack::open(files).ok()) else { return Ok(None) };
+        let (Some(key), Some(diff_id)) = (place_keys(diff_ids).into_iter().nth(position), diff_ids.get(position))
+        else {
+            return Ok(None);
+        };
+        let temp = self.temp()?;
+        let base = if position == 0 { Base::Nothing } else { Base::Layers(&below) };
+        let unpacked =
+            blob.rewind().map_err(layer::Error::Start).and_then(|()| unpack(&mut blob, diff_id, temp.file(), base));
+        unpacked.map_err(|source| Error::Rebuild { layer: diff_id.clone(), source })?;
+        Ok(Some(Rebuilt { key, temp }))
     }
 
     /// Whether the file of the layer at `position` is what its blob unpacks to, to the byte.
@@ -69,12 +93,13 @@ impl Store {
     }
 }
 
-fn unpack(blob: &mut (dyn Read + Send), diff_id: &Digest, output: &File) -> Result<(), layer::Error> {
+/// Tells whether the layer depends on what is below it.
+fn unpack(blob: &mut (dyn Read + Send), diff_id: &Digest, output: &File, base: Base<'_>) -> Result<bool, layer::Error> {
     let tar = layer::decompress(Box::new(blob))?;
     let mut hashing = Hashing::new(tar, diff_id.algorithm(), None);
-    layer::write(&mut hashing, output, &Limits::default())?;
+    let depends = layer::write(&mut hashing, output, &Limits::default(), base)?.depends;
     hashing.drain().map_err(layer::Error::Start)?;
-    hashing.verify(diff_id).map(drop).map_err(|error| layer::Error::Start(io::Error::other(error)))
+    hashing.verify(diff_id).map(|_| depends).map_err(|error| layer::Error::Start(io::Error::other(error)))
 }
 
 fn same(one: impl Read, other: impl Read) -> io::Result<bool> {

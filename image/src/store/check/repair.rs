@@ -81,7 +81,7 @@ impl Store {
 }
 
 impl Fault {
-    fn layer(&self) -> Option<usize> {
+    pub(super) fn layer(&self) -> Option<usize> {
         if let Part::Layer(position) = self.part { Some(position) } else { None }
     }
 }

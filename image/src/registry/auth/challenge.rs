@@ -1,26 +1,17 @@
-//! Tokens: how a registry's challenge is read and answered (distribution project, "Token Authentication").
+//! How a registry says what it wants to see (RFC 9110, section 11.6.1).
 
-use serde::Deserialize;
 use ureq::http::HeaderMap;
 
-use super::http::Http;
-use super::url::Url;
-use super::{Error, Login, read_limited};
-use crate::manifest::nullable;
-
-/// Longest answer of a token service, the same limit as other clients have.
-const MAX_TOKEN: u64 = 1 << 20;
-
-/// One challenge of a `WWW-Authenticate` header (RFC 9110, section 11.6.1).
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Challenge {
+/// One challenge of a `WWW-Authenticate` header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Challenge {
     scheme: String,
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// All challenges of all such headers.
-    pub(super) fn parse_all(headers: &HeaderMap) -> Vec<Challenge> {
+    pub(in super::super) fn parse_all(headers: &HeaderMap) -> Vec<Challenge> {
         let values = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
         values.flat_map(Challenge::parse).collect()
     }
@@ -53,11 +44,16 @@ impl Challenge {
     }
 
     /// Whether it asks for this scheme, named in lower case.
-    pub(super) fn is(&self, scheme: &str) -> bool {
+    pub(in super::super) fn is(&self, scheme: &str) -> bool {
         self.scheme == scheme
     }
 
-    fn parameter(&self, name: &str) -> Option<&str> {
+    /// Whether what was shown is good, but not for this (RFC 6750, section 3.1).
+    pub(in super::super) fn wants_more(&self) -> bool {
+        self.parameter("error") == Some("insufficient_scope")
+    }
+
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
@@ -78,51 +74,6 @@ fn take_value(text: &str) -> (String, &str) {
         }
     }
     (value, "")
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default, deserialize_with = "nullable")]
-    token: String,
-    #[serde(default, deserialize_with = "nullable")]
-    access_token: String,
-}
-
-/// Fetches a token that answers `challenge`; `None` if the service denies it. `asked` is the URL that was asked for:
-/// the service may be on plain HTTP only if that was.
-pub(super) fn token(
-    http: &Http,
-    challenge: &Challenge,
-    default_scope: &str,
-    login: Option<&Login>,
-    asked: &Url,
-) -> Result<Option<String>, Error> {
-    let realm = Url::parse(challenge.parameter("realm").unwrap_or_default())?;
-    if asked.tls() && !realm.tls() {
-        return Err(Error::PlainHttp(realm.host().to_owned()));
-    }
-    let mut query = Vec::new();
-    if let Some(service) = challenge.parameter("service") {
-        query.push(("service", service));
-    }
-    let scopes = challenge.parameter("scope").unwrap_or(default_scope);
-    query.extend(scopes.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope)));
-    let basic = login.map(Login::basic);
-    let response = http.get(&realm.with_query(&query), &[], basic.as_deref())?;
-    match response.status().as_u16() {
-        200 => {}
-        400 | 401 | 403 | 404 => return Ok(None),
-        429 => return Err(Error::TooManyRequests { host: realm.host().to_owned() }),
-        _ => return Err(Error::Token { host: realm.host().to_owned() }),
-    }
-    let bytes = read_limited(response, MAX_TOKEN, "a token")?;
-    let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
-    let token = answer.map(|answer| if answer.token.is_empty() { answer.access_token } else { answer.token });
-    let usable = |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    match token.filter(usable) {
-        Some(token) => Ok(Some(format!("Bearer {token}"))),
-        None => Err(Error::Token { host: realm.host().to_owned() }),
-    }
 }
 
 #[cfg(test)]
