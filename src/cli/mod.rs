@@ -116,7 +116,7 @@ impl Context {
     }
 
     /// Which images may come in.
-    fn policy(&self) -> Result<Policy, image::trust::Error> {
+    fn policy(&self) -> Result<Policy, ::image::trust::Error> {
         Policy::read(self.signature_policy.as_deref().or(self.file.trust.policy.as_deref()))
     }
 }
