@@ -29,7 +29,7 @@ mod tests {
         let page = include_str!("../../docs/images.md");
         let examples: Vec<&str> =
             page.split("```toml\n").skip(1).filter_map(|text| Some(text.split_once("```")?.0)).collect();
-        assert_eq!(examples.len(), 2);
+        assert_eq!(examples.len(), 3);
         for example in examples {
             toml::from_str::<crate::File>(example).unwrap_or_else(|error| panic!("{example}{error}"));
         }

@@ -224,7 +224,14 @@ fn a_file_that_is_there_and_cannot_be_used_lets_nothing_in() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.json");
     assert!(matches!(Policy::read(Some(&path)), Err(Error::Read { .. })), "a named file must be there");
+    assert_eq!(Policy::read_if_there(&path).unwrap(), Policy::accept_anything());
+    let link = folder.path().join("link.json");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(Policy::read_if_there(&link), Err(Error::Read { .. })), "a link that leads nowhere");
+    assert!(matches!(Policy::read_if_there(folder.path()), Err(Error::Read { .. })));
     fs::write(&path, "{").unwrap();
+    assert!(matches!(Policy::read_if_there(&link), Err(Error::Policy { .. })));
+    assert!(matches!(Policy::read_if_there(&path.join("x")), Err(Error::Read { .. })));
     assert!(matches!(Policy::read(Some(&path)), Err(Error::Policy { .. })));
     fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
     assert!(matches!(Policy::read(Some(&path)), Err(Error::TooLarge(_))));
