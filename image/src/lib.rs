@@ -15,6 +15,7 @@ pub mod pull;
 pub mod push;
 pub mod registry;
 pub mod rootfs;
+pub mod save;
 pub mod store;
 pub mod trust;
 
@@ -26,4 +27,5 @@ pub use platform::Platform;
 pub use progress::Progress;
 pub use pull::pull;
 pub use push::push;
+pub use save::save;
 pub use store::{Image, Store};

@@ -173,9 +173,8 @@ impl Pull<'_> {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let mut entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
-                    let came_by = top.as_ref().map(|(index, _)| (store::INDEX.to_owned(), index.to_string()));
-                    entry.annotations.extend(came_by);
+                    let came_by = top.as_ref().map(|(index, _)| index);
+                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64).with_index(came_by);
                     return Ok(Found { index: top, entry, bytes, manifest });
                 }
                 Document::Index(index) => index,

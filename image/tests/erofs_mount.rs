@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mounting::{Mounted, xattrs};
+use mounting::{Mounted, compare, xattrs};
 use tar_builder::{Entry, tar};
 
 /// A file of this size with no two equal blocks.
@@ -111,24 +111,96 @@ fn acl(tag: u8, permissions: u8, id: u32) -> [u8; 8] {
 }
 
 #[test]
-fn a_tree_of_this_machine_arrives_as_gnu_tar_packs_it() {
-    let options = ["--xattrs", "--format=posix", "-C", "/", "-cf", "-", "etc", "usr/bin"];
-    let packed = run(Command::new("tar").args(options));
-    let layer = Mounted::layer(&packed);
-    let tree = |root: &Path| [names(&root.join("etc")), names(&root.join("usr/bin"))].concat();
-    let names = tree(&layer.path());
-    assert_eq!(names.len(), tree(Path::new("/")).len());
-    for name in names {
-        let original = Path::new("/").join(name.strip_prefix(layer.path()).unwrap());
-        let (ours, theirs) = (fs::symlink_metadata(&name).unwrap(), fs::symlink_metadata(&original).unwrap());
-        let attributes = |of: &fs::Metadata| (of.mode(), of.uid(), of.gid(), of.mtime(), of.mtime_nsec());
-        assert_eq!(attributes(&ours), attributes(&theirs), "{original:?}");
-        if ours.is_file() {
-            assert!(fs::read(&name).unwrap() == fs::read(&original).unwrap(), "{original:?}");
-        } else if ours.is_symlink() {
-            assert_eq!(fs::read_link(&name).unwrap(), fs::read_link(&original).unwrap());
-        }
+fn a_debian_root_is_what_gnu_tar_unpacks() {
+    // What every Debian has and what is in it of every kind: some thousand files, links, set-user-id programs.
+    let parts =
+        ["etc", "var/lib/dpkg", "var/log", "var/cache/man", "usr/lib/locale", "usr/share/perl5", "usr/share/doc/libc6"];
+    let parts = parts.iter().filter(|part| Path::new("/").join(part).exists());
+    let listed = ". usr usr/bin usr/lib usr/share usr/share/doc var var/lib var/cache bin lib tmp".split(' ');
+    let programs = ["usr/bin/su", "usr/bin/passwd", "usr/bin/perl", "usr/bin/mount"];
+    let options = [
+        "--xattrs",
+        "--xattrs-include=*",
+        "--format=posix",
+        "--sparse",
+        "--warning=no-file-changed",
+        "-C",
+        "/",
+        "-cf",
+        "-",
+    ];
+    let mut command = Command::new("tar");
+    command.args(options).arg("--no-recursion").args(listed).args(programs).arg("--recursion").args(parts);
+    assert!(compare::assert_equals_gnu_tar(&run(&mut command)) > 500);
+}
+
+#[test]
+fn a_busybox_root_is_what_gnu_tar_unpacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = |path: &str| folder.path().join(path);
+    for path in ["bin", "sbin", "dev", "etc", "proc", "tmp", "usr/bin", "usr/sbin"] {
+        fs::create_dir_all(root(path)).unwrap();
     }
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    fs::copy(busybox.expect("scripts/setup installs busybox-static"), root("bin/busybox")).unwrap();
+    for applet in String::from_utf8(run(Command::new("busybox").arg("--list-full"))).unwrap().lines() {
+        // Those that are there already are busybox itself.
+        let _ = fs::hard_link(root("bin/busybox"), root(applet));
+    }
+    fs::write(root("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    let packed = run(Command::new("tar").args(["--format=gnu", "-cf", "-", "-C"]).arg(folder.path()).arg("."));
+    assert!(compare::assert_equals_gnu_tar(&packed) > 200);
+}
+
+#[test]
+fn a_nasty_root_is_what_gnu_tar_unpacks() {
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let list =
+        [&[2, 0, 0, 0][..], &acl(1, 6, !0), &acl(2, 4, 1000), &acl(4, 4, !0), &acl(0x10, 4, !0), &acl(0x20, 4, !0)]
+            .concat();
+    let sparse_map = "0,512,102400,4096,9000000,0";
+    let mut entries = vec![
+        Entry::directory("./").mode(0o1751).owner(3, 4).mtime(-5),
+        Entry::file(format!("{}leaf", "deep/".repeat(150)), "deep"),
+        Entry::file("n".repeat(255), "long"),
+        Entry::file(b"\xff\xfe\n not UTF-8", "x"),
+        Entry::file("GNUSparseFile.1/s", data(512 + 4096))
+            .pax("GNU.sparse.name", "sparse")
+            .pax("GNU.sparse.size", "9000000")
+            .pax("GNU.sparse.numblocks", "3")
+            .pax("GNU.sparse.map", sparse_map),
+        Entry::file("zeros", vec![0; 3 << 20]),
+        Entry::file("capable", data(5000)).mode(0o4711).owner(1000, 1000).xattr("security.capability", capability),
+        Entry::file("listed", "x").mode(0o644).xattr("system.posix_acl_access", &list),
+        Entry::directory("listed-folder").xattr("system.posix_acl_default", &list),
+        Entry::file("attributes", "x").xattr("trusted.a", data(3000)).xattr("trusted.empty", ""),
+        Entry::file("huge-ids", "x").owner(4_294_967_294, 3_000_000_000),
+        Entry::file("before-1970", "x").pax("mtime", "-1234567890.123456789"),
+        Entry::file("far-future", "x").mtime(1 << 37),
+        Entry::file("nanoseconds", "x").pax("mtime", "1700000000.999999999"),
+        Entry::device(b'3', "character", 4095, 1_048_575).mode(0o666).owner(5, 6),
+        Entry::device(b'4', "block", 259, 65_536),
+        Entry::new(b'6', "pipe").mode(0o622),
+        Entry::symlink("dangling", "../../does/not/exist"),
+        Entry::symlink("long-link", "t".repeat(3000)),
+        Entry::link("hard-link", "capable"),
+        Entry::link("link-to-device", "block"),
+        Entry::link("link-to-link", "dangling"),
+        Entry::file("twice", "first"),
+        Entry::symlink("twice", "capable"),
+        Entry::file("twice", "last"),
+        Entry::directory("closed").mode(0),
+        Entry::file("closed/file", "x").mode(0),
+    ];
+    for size in [0, 1, 4031, 4032, 4033, 4095, 4096, 4097, 70_000] {
+        entries.push(Entry::file(format!("size/{size}"), data(size)));
+    }
+    entries.push(Entry::directory("size").mtime(77));
+    // Folders that are not listed get the time of unpacking from tar.
+    for depth in 1..=150 {
+        entries.push(Entry::directory("deep/".repeat(depth)));
+    }
+    assert!(compare::assert_equals_gnu_tar(&tar(entries)) > 180);
 }
 
 /// All paths below one, links not followed.

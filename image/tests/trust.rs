@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coracle_image::digest::{Algorithm, Hashing};
-use coracle_image::load::{self, Source, load_trusted};
+use coracle_image::load::{self, LoadOptions, Loaded, Source, load_with};
 use coracle_image::progress::Silent;
 use coracle_image::pull::{Error, PullOptions};
 use coracle_image::registry::{Anonymous, Options, Retry};
@@ -566,7 +566,7 @@ fn archives_and_layouts_come_in_if_their_transport_is_allowed() {
         for transport in ["docker", "docker-archive", "oci", "oci-archive", "dir"] {
             let home = Home::new();
             let before = home.snapshot();
-            let result = load_trusted(&home.store, Source::Path(path), &rejecting(&[transport]), &Silent);
+            let result = load_trusted(&home, Source::Path(path), rejecting(&[transport]));
             if kinds.contains(&transport) {
                 assert!(
                     matches!(result, Err(load::Error::Trust(trust::Error::Rejected { .. }))),
@@ -590,11 +590,16 @@ fn an_archive_out_of_a_pipe_has_no_place_that_could_be_allowed() {
     let scopes = json!({ path.to_str().unwrap(): [{ "type": "insecureAcceptAnything" }] });
     let text = json!({ "default": [{ "type": "reject" }], "transports": { "oci-archive": scopes } });
     let policy = Policy::parse(text.to_string().as_bytes()).unwrap();
-    load_trusted(&Home::new().store, Source::Path(&path), &policy, &Silent).unwrap();
+    load_trusted(&Home::new(), Source::Path(&path), policy.clone()).unwrap();
     let home = Home::new();
     let before = home.snapshot();
     let mut pipe = bytes.as_slice();
-    let error = load_trusted(&home.store, Source::Stream(&mut pipe), &policy, &Silent).unwrap_err();
+    let error = load_trusted(&home, Source::Stream(&mut pipe), policy).unwrap_err();
     assert!(matches!(error, load::Error::Trust(trust::Error::Rejected { .. })));
     assert!(home.snapshot() == before, "the store has changed: {:?}", home.content());
+}
+
+fn load_trusted(home: &Home, source: Source<'_>, policy: Policy) -> Result<Vec<Loaded>, load::Error> {
+    let options = LoadOptions { policy: Arc::new(policy), ..LoadOptions::default() };
+    load_with(&home.store, source, &options, &Silent)
 }

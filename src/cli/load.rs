@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use image::Reference;
-use image::load::Source;
+use image::load::{LoadOptions, Source, load_with};
 
 use super::ui::progress::Drawing;
 use super::{Context, ui};
@@ -30,10 +31,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         None => Source::Stream(&mut stdin),
     };
-    let policy = context.policy()?;
+    let options = LoadOptions { policy: Arc::new(context.policy()?), ..LoadOptions::default() };
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
-    let loaded = image::load::load_trusted(&store, source, &policy, &progress)?;
+    let loaded = load_with(&store, source, &options, &progress)?;
     drop(progress);
     for loaded in loaded {
         for name in &loaded.names {

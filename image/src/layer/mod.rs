@@ -9,6 +9,7 @@
 mod decompress;
 mod erofs;
 mod path;
+mod pipeline;
 mod stack;
 mod tar;
 mod tree;
@@ -29,6 +30,7 @@ use self::whiteout::Meaning;
 pub use self::decompress::decompress;
 pub use self::erofs::reader::{Error as ReadError, FileKind, Inode, Named, Reader};
 pub use self::erofs::verify;
+pub use self::pipeline::pipelined;
 pub use self::stack::{Error as StackError, Found, Stack};
 pub use self::tar::Time;
 pub use self::tree::Base;

@@ -163,7 +163,8 @@ impl Stack {
         Ok(names.into_iter().filter_map(|(name, shown)| shown.then_some(name)).collect())
     }
 
-    fn xattrs(&self, of: &Found) -> Result<Xattrs, Error> {
+    /// The extended attributes of a file, by their full names; the records of overlayfs too.
+    pub fn xattrs(&self, of: &Found) -> Result<Xattrs, Error> {
         self.at(of, |reader| reader.xattrs(&of.inode)).map(Option::unwrap_or_default)
     }
 

@@ -57,6 +57,12 @@ impl Descriptor {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".rootfs.foreign.")
     }
 
+    /// Notes by which index of several platforms this manifest came, if by one.
+    pub(crate) fn with_index(mut self, index: Option<&Digest>) -> Descriptor {
+        self.annotations.extend(index.map(|digest| (crate::store::INDEX.to_owned(), digest.to_string())));
+        self
+    }
+
     /// Reads a small document and makes sure that it is the one described.
     pub(crate) fn read(&self, input: impl Read) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         let mut hashing = Hashing::new(input, self.digest.algorithm(), Some(self.size));

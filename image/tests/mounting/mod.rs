@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod compare;
+
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};

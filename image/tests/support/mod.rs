@@ -21,6 +21,11 @@ pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// No container needs anything.
+pub fn unused() -> Result<coracle_image::store::InUse, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(coracle_image::store::InUse::default())
+}
+
 /// A store in a folder of its own.
 pub struct Home {
     pub folder: TempDir,

@@ -225,7 +225,7 @@ impl Reader {
     }
 
     /// The extended attributes of a file, by their full names.
-    pub(in crate::layer) fn xattrs(&self, inode: &Inode) -> Result<Xattrs, Error> {
+    pub fn xattrs(&self, inode: &Inode) -> Result<Xattrs, Error> {
         let mut bytes = vec![0; inode.xattrs];
         let at = inode.at + EXTENDED_INODE as u64;
         self.fill(at, &mut bytes)?;
