@@ -10,9 +10,13 @@ mod in_use;
 mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod ps;
 mod pull;
+mod push;
+mod registry;
 mod rm;
 mod rmi;
 mod run;
@@ -85,6 +89,9 @@ enum Verb {
     Image(image::Arguments),
     System(system::Arguments),
     Pull(pull::Arguments),
+    Push(push::Arguments),
+    Login(login::Arguments),
+    Logout(logout::Arguments),
     Doctor(doctor::Arguments),
     Version(version::Arguments),
 }
@@ -113,6 +120,11 @@ impl Context {
 
     fn store(&self) -> Result<Store> {
         Store::open(&self.folders).context("Cannot open the image store")
+    }
+
+    /// The name that `text` stands for: `[registries] aliases` has short names for some.
+    fn image_name(&self, text: &str) -> String {
+        image::name::resolve_alias(text, &self.file.registries.aliases).unwrap_or_else(|| text.to_owned())
     }
 
     /// Which images may come in.
@@ -151,6 +163,9 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         Verb::Image(arguments) => image::run(&context, &arguments),
         Verb::System(arguments) => system::run(&context, &arguments),
         Verb::Pull(arguments) => pull::run(&context, &arguments),
+        Verb::Push(arguments) => push::run(&context, &arguments),
+        Verb::Login(arguments) => login::run(&context, &arguments),
+        Verb::Logout(arguments) => logout::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&context, &arguments),
         Verb::Version(arguments) => version::run(&arguments),
     });

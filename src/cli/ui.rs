@@ -65,6 +65,11 @@ pub(crate) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{NAME}{text}\n").as_bytes());
 }
 
+/// Asks for something, on the line where it is typed.
+pub(crate) fn prompt(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Says what went wrong and why, as one paragraph.
 pub(crate) fn error(error: &anyhow::Error) {
     say(&paragraph(error));
