@@ -251,7 +251,9 @@ fn an_insecure_registry_may_have_any_certificate_or_none_at_all() {
         let (address, _) = proxy(registry.port);
         let proxies = Proxies { all: Some(address), ..Proxies::default() };
         let strict = Options { proxies: proxies.clone(), ..options() };
-        assert!(pull_with("registry.test/app:1", strict.clone()).is_err());
+        let message = pull_with("registry.test/app:1", strict.clone()).unwrap_err();
+        let expected = if registry.port == plain.port { "does not speak HTTPS" } else { "No trusted connection" };
+        assert!(message.contains(expected), "{message}");
         let listed = Options { proxies, ..configured("insecure = ['registry.test']") };
         assert_eq!(pull_with("registry.test/app:1", listed).unwrap().id, sample.id());
         assert_eq!(

@@ -138,7 +138,7 @@ impl Source {
                     }
                 }
                 // Nobody speaks HTTPS there.
-                Err(Error::Unreachable { .. } | Error::Certificate { .. }) => {
+                Err(Error::Unreachable { .. } | Error::Certificate { .. } | Error::NoTls { .. }) => {
                     let result = self.authorised(http, ask, false, Http::send);
                     if result.is_ok() {
                         self.tls.get_or_init(|| false);
