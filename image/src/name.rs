@@ -120,7 +120,8 @@ impl Reference {
     /// [`Reference::familiar`] without tag and digest: `busybox`.
     pub fn familiar_name(&self) -> String {
         if self.domain == DEFAULT_DOMAIN {
-            self.repository.strip_prefix(OFFICIAL).unwrap_or(&self.repository).to_owned()
+            let short = self.repository.strip_prefix(OFFICIAL).filter(|short| !short.contains('/'));
+            short.unwrap_or(&self.repository).to_owned()
         } else {
             self.name()
         }

@@ -73,6 +73,13 @@ fn bad_registries_tags_and_digests_are_refused() {
 }
 
 #[test]
+fn only_a_name_of_one_part_is_shortened() {
+    let name: Reference = "docker.io/library/busybox/part".parse().unwrap();
+    assert_eq!(name.to_string(), "library/busybox/part:latest");
+    assert_eq!(name.to_string().parse::<Reference>().unwrap(), name);
+}
+
+#[test]
 fn the_grammar_of_the_distribution_project_is_kept() {
     for (text, expected) in [
         ("test.com/repo:tag", "test.com/repo:tag"),

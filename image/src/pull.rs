@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ingest::{self, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::registry::{self, Client};
-use crate::store::{self, Incoming};
+use crate::store::Incoming;
 use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 

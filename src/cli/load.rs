@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use image::Reference;
 use image::load::{LoadOptions, Source, load_with};
+use image::{Platform, Reference};
 
 use super::ui::progress::Drawing;
 use super::{Context, ui};
@@ -17,6 +17,9 @@ pub(super) struct Arguments {
     /// The archive, or the folder of an OCI layout, instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Of each image that for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
     /// Print only the images' names
     #[arg(short, long)]
     quiet: bool,
@@ -31,7 +34,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         None => Source::Stream(&mut stdin),
     };
-    let options = LoadOptions { policy: Arc::new(context.policy()?), ..LoadOptions::default() };
+    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let options = LoadOptions { platform, policy: Arc::new(context.policy()?) };
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
     let loaded = load_with(&store, source, &options, &progress)?;

@@ -131,7 +131,10 @@ pub fn write(tar: &mut dyn Read, output: &File, limits: &Limits, base: Base<'_>)
     let mut entries = 0u64;
     while let Some(entry) = reader.next().map_err(|source| Error::Tar { entry: reader.place(), source })? {
         entries = entries.saturating_add(1);
-        take(&mut reader, &mut tree, &mut image, entry)?;
+        // Once it depends, what is right and what is wrong does so too: nothing is made of the rest.
+        if !tree.depends() {
+            take(&mut reader, &mut tree, &mut image, entry)?;
+        }
     }
     let tar_bytes = reader.drain().map_err(|source| Error::Tar { entry: reader.place(), source })?;
     let mut tree = tree.finish().map_err(|(entry, source)| Error::Entry { entry: path::printable(&entry), source })?;
@@ -183,8 +186,6 @@ fn take(
     let node = match entry.kind {
         Kind::Link => return tree.link(&path, &entry.link, &entry.name).map_err(fail),
         Kind::Directory => return tree.directory(&path, attributes).map_err(fail),
-        // Nothing will be made of it: the next entry passes over the data.
-        Kind::File if tree.depends() => Node::File(Data::Inline(Box::default())),
         Kind::File => Node::File(data(reader, image, &entry.name, entry.size, entry.sparse.as_deref(), &attributes)?),
         Kind::Symlink => Node::symlink(&entry.link).map_err(fail)?,
         Kind::Character => Node::Special(Special::character(entry.device).map_err(fail)?),

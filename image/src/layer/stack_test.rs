@@ -232,6 +232,15 @@ fn a_layer_of_no_use_is_read_to_its_end() {
 }
 
 #[test]
+fn what_is_wrong_only_over_nothing_is_no_error_before_it_is_known_what_is_below() {
+    let lower = vec![Entry::symlink("a", "d")];
+    let upper = || vec![Entry::link("b", "a"), file("a/.wh..wh..opq", "")];
+    assert!(layer(upper(), Base::Unknown).unwrap().1.depends);
+    let both = stack([lower, upper()]);
+    assert_eq!((read(&both, "b").unwrap(), read(&both, "d").unwrap()), ("d".into(), "folder".into()));
+}
+
+#[test]
 fn a_damaged_layer_below_is_an_error() {
     let (file, _) = layer(vec![Entry::directory("a"), Entry::directory("a/b")], Base::Nothing).unwrap();
     let length = file.metadata().unwrap().len();

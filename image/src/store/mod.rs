@@ -219,6 +219,11 @@ impl Store {
         &self.folders
     }
 
+    /// The config of an image, as its maker wrote it.
+    pub fn config_of(&self, image: &Image) -> Result<Vec<u8>, Error> {
+        self.read_document(&image.id, manifest::MAX_CONFIG)
+    }
+
     /// Where the content of `digest` is, if it is here.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.folders.blobs().join(digest.algorithm().name()).join(digest.hex())

@@ -17,7 +17,10 @@ fn templates_do_what_gos_do() {
     for (template, expected) in [
         ("{{.Id}}", "sha256:abc"),
         ("{{ .Id }} {{.Size}}\\t{{.Size}}", "sha256:abc 1200\t1200"),
-        ("{{.}}", "map[Config:map[Env:[A=1 B=2] Labels:map[x.y:1 z:2] User:] Empty:[] Id:sha256:abc Nothing:<no value> Size:1200 Tags:[a:1 b:2]]"),
+        (
+            "{{.}}",
+            "map[Config:map[Env:[A=1 B=2] Labels:map[x.y:1 z:2] User:] Empty:[] Id:sha256:abc Nothing:<no value> Size:1200 Tags:[a:1 b:2]]",
+        ),
         ("{{.Config.Env}}", "[A=1 B=2]"),
         ("{{json .Config.Env}}", r#"["A=1","B=2"]"#),
         ("{{.Config.Env | json}}", r#"["A=1","B=2"]"#),
@@ -55,7 +58,7 @@ fn what_is_wrong_with_a_template_is_said() {
         ("{{frob .Id}}", "There is no function frob"),
         ("{{index .Tags 7}}", "There is no element 7: the list has 2"),
         ("{{.Id .Size}}", "Two values stand side by side without a function"),
-        ("{{}}", "Nothing stands between"),
+        ("{{}}", "A value is missing"),
         ("{{.Id.X}}", "has no fields"),
         ("{{(.Id}}", "A ( is not closed"),
         ("{{$y}}", "There is no variable $y"),

@@ -206,6 +206,9 @@ impl<'a> Tree<'a> {
 
     /// Resolves what could not be resolved before the end. An error comes with the name of its entry.
     pub(super) fn finish(mut self) -> Result<Finished, (Box<[u8]>, Error)> {
+        if self.depends {
+            return Ok(Finished { inodes: Vec::new(), depends: true });
+        }
         self.resolve_links()?;
         self.inherit().map_err(|error| ((*b"/").into(), error))?;
         self.place_whiteouts();

@@ -39,6 +39,8 @@ pub(super) enum Expression {
 enum Token {
     Word(String),
     Field(String),
+    /// A field right behind a value, whose field it is.
+    Chained(String),
     Dot,
     Variable(String),
     Text(String),
@@ -111,6 +113,7 @@ fn action(text: &str) -> Result<(&str, &str)> {
 fn tokens(text: &str) -> Result<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
+    let mut spaced = true;
     while let Some(first) = rest.chars().next() {
         let name = |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
         let take = |text: &str| text.get(..name(text)).unwrap_or_default().to_owned();
@@ -123,7 +126,14 @@ fn tokens(text: &str) -> Result<Vec<Token>> {
             ':' if after.starts_with('=') => (Token::Assign, 2),
             '=' => (Token::Assign, 1),
             '.' if name(after) == 0 => (Token::Dot, 1),
-            '.' => (Token::Field(take(after)), 1 + name(after)),
+            '.' => {
+                let behind = matches!(
+                    tokens.last(),
+                    Some(Token::Field(_) | Token::Chained(_) | Token::Variable(_) | Token::Close)
+                );
+                let token = if behind && !spaced { Token::Chained } else { Token::Field };
+                (token(take(after)), 1 + name(after))
+            }
             '$' => (Token::Variable(take(after)), 1 + name(after)),
             '"' => {
                 let mut end = serde_json::Deserializer::from_str(rest).into_iter::<String>();
@@ -143,7 +153,9 @@ fn tokens(text: &str) -> Result<Vec<Token>> {
             other => bail!("{other:?} is not understood"),
         };
         tokens.push(token);
-        rest = rest.get(length..).unwrap_or_default().trim_start();
+        let next = rest.get(length..).unwrap_or_default();
+        rest = next.trim_start();
+        spaced = next.len() > rest.len();
     }
     Ok(tokens)
 }
@@ -252,13 +264,13 @@ fn call(tokens: &[Token], last: Option<Expression>) -> Result<Expression> {
 fn terms(tokens: &[Token]) -> Result<Vec<Expression>> {
     let mut terms: Vec<Expression> = Vec::new();
     let mut position = 0;
-    // Whether a field belongs to the value before it: `$x.Name`, `(index . 0).Name`.
-    let mut open = false;
     while let Some(token) = tokens.get(position) {
         position += 1;
         let term = match token {
-            Token::Field(name) => {
-                let of = if open { terms.pop() } else { None }.unwrap_or(Expression::Place(None));
+            Token::Field(name) => Expression::Field(Box::new(Expression::Place(None)), name.clone()),
+            // `$x.Name`, `(index . 0).Name`
+            Token::Chained(name) => {
+                let of = terms.pop().context("A field is in the wrong place")?;
                 Expression::Field(Box::new(of), name.clone())
             }
             Token::Dot => Expression::Place(None),
@@ -288,7 +300,6 @@ fn terms(tokens: &[Token]) -> Result<Vec<Expression>> {
             }
             other => bail!("{other:?} is in the wrong place"),
         };
-        open = !matches!(token, Token::Dot | Token::Text(_) | Token::Number(_) | Token::Word(_));
         terms.push(term);
     }
     Ok(terms)
