@@ -183,7 +183,7 @@ fn a_login_is_needed_where_it_is_needed() {
     let name = reference(&format!("{}/app:1", debian.host()));
     let login = |password: &str| Login::Password { user: "user".into(), password: password.into() };
     assert!(check_login(&debian.host(), &login("secret"), &options()).is_ok());
-    assert!(matches!(check_login(&debian.host(), &login("wrong"), &options()), Err(Error::Denied { .. })));
+    assert!(matches!(check_login(&debian.host(), &login("wrong"), &options()), Err(Error::Login { .. })));
 
     let error = push(&here.store, "app:1", &name, &push_options(options()), &Silent).unwrap_err();
     assert!(support::chain(&error).contains("login"), "{}", support::chain(&error));

@@ -184,6 +184,8 @@ impl Http {
             let (host, source) = (url.host().to_owned(), Box::new(source));
             if tls::is_certificate(&source) {
                 Error::Certificate { host, source }
+            } else if tls::is_no_tls(&source) {
+                Error::NoTls { host, source }
             } else {
                 Error::Unreachable { host, source }
             }

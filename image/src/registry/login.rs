@@ -13,6 +13,13 @@ pub fn check_login(domain: &str, login: &Login, options: &Options) -> Result<(),
     let credentials = Arc::new(Fixed { domain: domain.to_owned(), login: login.clone() });
     let registry = Source::registry(domain, crate::name::endpoint(domain), "", &http, credentials)?;
     let ask = Ask { target: Target::Root(""), access: Access::None, ..Ask::get("", &[]) };
-    let answer = registry.send(&http, &ask)?;
-    registry.expect(answer, &[200], &format!("registry at {}", registry.host())).map(|_| ())
+    let answer = match registry.send(&http, &ask) {
+        Err(Error::Denied { name }) => return Err(Error::Login { name }),
+        result => result?,
+    };
+    match registry.expect(answer, &[200], &format!("registry at {}", registry.host())) {
+        Ok(_) => Ok(()),
+        Err(Error::Denied { name }) => Err(Error::Login { name }),
+        Err(error) => Err(error),
+    }
 }

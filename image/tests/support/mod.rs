@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 pub mod debian;
+pub mod pushed;
 pub mod registry;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -43,6 +43,8 @@ pub enum Flaw {
     CutAfter(usize),
     /// The body goes on for ever.
     Endless,
+    /// The connection ends without an answer.
+    HangUp,
 }
 
 impl Response {
@@ -190,6 +192,9 @@ fn serve(stream: impl Read + Write, log: &Mutex<Vec<Request>>, answer: &(dyn Fn(
     let request = Request { method, path, headers, body };
     log.lock().unwrap().push(request.clone());
     let response = answer(&request);
+    if response.flaw == Flaw::HangUp {
+        return;
+    }
     let mut head = format!("HTTP/1.1 {} Whatever\r\nconnection: close\r\n", response.status);
     if response.flaw != Flaw::Endless {
         head.push_str(&format!("content-length: {}\r\n", response.body.len()));
