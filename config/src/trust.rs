@@ -23,4 +23,15 @@ mod tests {
         assert_eq!(toml::from_str::<Trust>("").unwrap(), Trust::default());
         assert!(toml::from_str::<Trust>("polcy = '/a'").unwrap_err().to_string().contains("polcy"));
     }
+
+    #[test]
+    fn the_examples_in_the_documentation_are_valid() {
+        let page = include_str!("../../docs/images.md");
+        let examples: Vec<&str> =
+            page.split("```toml\n").skip(1).filter_map(|text| Some(text.split_once("```")?.0)).collect();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            toml::from_str::<crate::File>(example).unwrap_or_else(|error| panic!("{example}{error}"));
+        }
+    }
 }

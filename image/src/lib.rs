@@ -12,8 +12,10 @@ pub mod name;
 pub mod platform;
 pub mod progress;
 pub mod pull;
+pub mod push;
 pub mod registry;
 pub mod rootfs;
+pub mod save;
 pub mod store;
 pub mod trust;
 
@@ -24,4 +26,6 @@ pub use name::Reference;
 pub use platform::Platform;
 pub use progress::Progress;
 pub use pull::pull;
+pub use push::push;
+pub use save::save;
 pub use store::{Image, Store};

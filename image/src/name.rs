@@ -1,5 +1,6 @@
 //! Image names: what people write, and what it stands for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -56,6 +57,13 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// Reads a name as people write it, short names that stand for others included. A transport in front, as Podman
+    /// and Buildah have it, is taken for granted.
+    pub fn resolve(text: &str, aliases: &BTreeMap<String, String>) -> Result<Reference, Error> {
+        let text = text.strip_prefix("docker://").unwrap_or(text);
+        resolve_alias(text, aliases).as_deref().unwrap_or(text).parse()
+    }
+
     /// The registry, as in the name: `docker.io`, `localhost:5000`.
     pub fn domain(&self) -> &str {
         &self.domain
@@ -63,7 +71,7 @@ impl Reference {
 
     /// The host, with port if there is one, that is to be spoken to.
     pub fn endpoint(&self) -> &str {
-        if self.domain == DEFAULT_DOMAIN { DEFAULT_ENDPOINT } else { &self.domain }
+        endpoint(&self.domain)
     }
 
     /// The path on the registry: `library/busybox`.
@@ -128,6 +136,41 @@ impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.familiar())
     }
+}
+
+/// The full name that a short one stands for, with its own tag and digest if it has any. A name that begins with a
+/// registry is none that could stand for another.
+pub fn resolve_alias(text: &str, aliases: &BTreeMap<String, String>) -> Option<String> {
+    let end = text.find('@').unwrap_or(text.len());
+    let (name, digest) = text.split_at(end);
+    let end = name.rfind(':').unwrap_or(name.len());
+    let (name, tag) = name.split_at(end);
+    if name.split_once('/').is_some_and(|(first, _)| is_domain(first)) {
+        return None;
+    }
+    let full = aliases.get(name)?;
+    if tag.is_empty() && digest.is_empty() {
+        return Some(full.clone());
+    }
+    // What the alias itself picks gives way.
+    let full = full.split('@').next().unwrap_or_default();
+    let bare = match full.rsplit_once(':') {
+        Some((bare, tag)) if !tag.contains('/') => bare,
+        _ => full,
+    };
+    Some(format!("{bare}{tag}{digest}"))
+}
+
+/// The registry that a text means, which may be written as a URL: `docker.io`, `host:5000`, `https://host/v2/`.
+pub fn registry(text: &str) -> Result<String, Error> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let host = normalise_domain(host.split('/').next().unwrap_or_default());
+    check_domain(host).map(|()| host.to_owned())
+}
+
+/// The host, with port if there is one, that answers for a registry.
+pub(crate) fn endpoint(domain: &str) -> &str {
+    if domain == DEFAULT_DOMAIN { DEFAULT_ENDPOINT } else { domain }
 }
 
 /// The registry a text in a credential file or a name stands for, older spellings included.
@@ -216,7 +259,7 @@ fn is_component(component: &str) -> bool {
         && separators.into_iter().all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|byte| byte == b'-'))
 }
 
-fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     tag.len() <= MAX_TAG
         && tag.bytes().next().is_some_and(word)

@@ -86,3 +86,80 @@ fn a_name_is_shortened_only_if_it_still_means_the_same() {
         assert_eq!(short.parse::<Reference>().unwrap(), name);
     }
 }
+
+#[test]
+fn the_grammar_of_the_distribution_project_is_kept() {
+    for (text, expected) in [
+        ("test.com/repo:tag", "test.com/repo:tag"),
+        ("test:5000/repo", "test:5000/repo:latest"),
+        ("test.com:8080/foo/foo_bar", "test.com:8080/foo/foo_bar:latest"),
+        ("foo/foo_bar.com:8080", "docker.io/foo/foo_bar.com:8080"),
+        ("foo_bar.com:8080", "docker.io/library/foo_bar.com:8080"),
+        ("lowercase:Uppercase", "docker.io/library/lowercase:Uppercase"),
+        ("Uppercase/lowercase:tag", "Uppercase/lowercase:tag"),
+        ("sub-dom1.foo.com/bar/baz/quux", "sub-dom1.foo.com/bar/baz/quux:latest"),
+        ("xn--n3h.com/myimage:xn--n3h.com", "xn--n3h.com/myimage:xn--n3h.com"),
+        ("aa/asdf-1__2.b", "docker.io/aa/asdf-1__2.b:latest"),
+        ("[2001:db8::1]:5000/repo:tag", "[2001:db8::1]:5000/repo:tag"),
+        ("[2001:db8::1]/repo", "[2001:db8::1]/repo:latest"),
+        ("192.168.1.1/repo", "192.168.1.1/repo:latest"),
+        ("localhost/mine", "localhost/mine:latest"),
+        ("registry-1.docker.io/library/x", "docker.io/library/x:latest"),
+    ] {
+        assert_eq!(full(text), expected, "{text}");
+    }
+    let both = format!("test:5000/repo:tag@{DIGEST}");
+    assert_eq!(full(&both), both);
+    for text in [
+        ":justtag",
+        "@sha256:ffff",
+        "repo@sha256:ffffffffffffffffffffffffffffffffff",
+        "validname@invaliddigest",
+        "Uppercase:tag",
+        "test:5000/Uppercase/lowercase:tag",
+        "aa/asdf$$^/aa",
+        "a//a",
+        "-foo.com/bar",
+        "foo-.com/bar",
+        "[fe80::1%eth0]:5000/repo",
+        "[2001:db8::1]x/repo",
+        "fe80::1/repo",
+        "test.com/repo:tag:tag",
+        "test.com/",
+        "docker.io/",
+        " busybox",
+        "busybox\n",
+    ] {
+        assert!(text.parse::<Reference>().is_err(), "{text:?} was taken for a name");
+    }
+}
+
+#[test]
+fn short_names_stand_for_what_they_are_said_to() {
+    let aliases = [("busybox", "edge:5000/library/busybox"), ("a/b", "h.example/c:1"), ("h.example/x", "other/x")];
+    let aliases = aliases.iter().map(|(short, full)| ((*short).to_owned(), (*full).to_owned())).collect();
+    let resolved = |text: &str| Reference::resolve(text, &aliases).unwrap().full();
+    assert_eq!(resolved("busybox"), "edge:5000/library/busybox:latest");
+    assert_eq!(resolved("busybox:1"), "edge:5000/library/busybox:1");
+    assert_eq!(resolved(&format!("busybox@{DIGEST}")), format!("edge:5000/library/busybox@{DIGEST}"));
+    assert_eq!(resolved("a/b"), "h.example/c:1");
+    assert_eq!(resolved("docker://a/b:2"), "h.example/c:2");
+    assert_eq!(resolved("docker.io/library/busybox"), "docker.io/library/busybox:latest");
+    assert_eq!(resolved("h.example/x"), "h.example/x:latest");
+    assert_eq!(resolved("other"), "docker.io/library/other:latest");
+}
+
+#[test]
+fn a_registry_is_known_by_its_host() {
+    for (text, expected) in [
+        ("docker.io", "docker.io"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("host:5000", "host:5000"),
+        ("http://host:5000/", "host:5000"),
+    ] {
+        assert_eq!(registry(text).as_deref(), Ok(expected));
+    }
+    for text in ["", "-x", "a b", "host:port", "https://"] {
+        assert!(registry(text).is_err(), "{text:?} was taken for a registry");
+    }
+}

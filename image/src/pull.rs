@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ingest::{self, Source, Wanted};
 use crate::manifest::{self, Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::registry::{self, Client};
-use crate::store::{self, Incoming};
+use crate::store::Incoming;
 use crate::trust::{self, Policy, RegistrySignatures, Signed};
 use crate::{Digest, Image, ImageConfig, Platform, Progress, Reference, Store, platform};
 
@@ -91,7 +91,7 @@ pub enum Error {
         /// The image.
         name: String,
         /// Why.
-        source: ingest::Error,
+        source: Box<ingest::Error>,
     },
 }
 
@@ -129,7 +129,7 @@ pub fn pull(
         names: vec![reference.stored()],
     };
     let image = ingest::image(store, &wanted, &Source::Resumable(&open), progress, &incoming);
-    image.map_err(|source| Error::Content { name: pull.name.clone(), source })
+    image.map_err(|error| Error::Content { name: pull.name.clone(), source: Box::new(error) })
 }
 
 fn client(reference: &Reference, options: &PullOptions) -> Result<Client, Error> {
@@ -173,9 +173,8 @@ impl Pull<'_> {
                 Document::Manifest(manifest) => {
                     manifest.check().map_err(broken)?;
                     let digest = digest.unwrap_or_else(|| Digest::of(&bytes));
-                    let mut entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64);
-                    let came_by = top.as_ref().map(|(index, _)| (store::INDEX.to_owned(), index.to_string()));
-                    entry.annotations.extend(came_by);
+                    let came_by = top.as_ref().map(|(index, _)| index);
+                    let entry = manifest.entry(kind.as_deref(), digest, bytes.len() as u64).with_index(came_by);
                     return Ok(Found { index: top, entry, bytes, manifest });
                 }
                 Document::Index(index) => index,

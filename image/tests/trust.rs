@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use config::file::{Mirror, MirrorUse};
 use coracle_image::digest::{Algorithm, Hashing};
-use coracle_image::load::{self, Source, load_trusted};
+use coracle_image::load::{self, LoadOptions, Loaded, Source, load_with};
 use coracle_image::progress::Silent;
 use coracle_image::pull::{Error, PullOptions};
 use coracle_image::registry::{Anonymous, Options, Retry};
@@ -244,7 +245,7 @@ fn every_requirement_must_be_met_and_one_good_signature_is_enough_for_each() {
     assert!(matches!(check(&[]), Err(trust::Error::Unsigned { .. })));
     let many: Vec<Attachment> = (0..100).map(|_| by(&other)).collect();
     let message = check(&many).unwrap_err().to_string();
-    assert!(message.contains("none of the 100 signatures") && message.len() < 1000, "{message}");
+    assert!(message.contains("(100 found)") && message.len() < 1000, "{message}");
 }
 
 #[test]
@@ -362,13 +363,19 @@ fn registry(sample: &Sample, index: Option<Vec<u8>>, signatures: Box<Signatures>
     })
 }
 
-fn pull_with(home: &Home, registry: &Registry, policy: Policy) -> Result<Image, Error> {
+fn options(policy: Policy) -> PullOptions {
     let retry = Retry { attempts: 2, first_pause: Duration::from_millis(1) };
-    let policy = Arc::new(policy);
-    let registry_options = Options { credentials: Arc::new(Anonymous), retry, ..Options::default() };
-    let options = PullOptions { registry: registry_options, policy, ..PullOptions::default() };
+    let options = Options { credentials: Arc::new(Anonymous), authorities: None, retry, ..Options::default() };
+    PullOptions { registry: options, policy: Arc::new(policy), ..PullOptions::default() }
+}
+
+fn pull_as(home: &Home, registry: &Registry, options: &PullOptions) -> Result<Image, Error> {
     let name = format!("{}/app:1", registry.host());
-    pull(&home.store, &name.parse::<Reference>().unwrap(), &options, &Silent)
+    pull(&home.store, &name.parse::<Reference>().unwrap(), options, &Silent)
+}
+
+fn pull_with(home: &Home, registry: &Registry, policy: Policy) -> Result<Image, Error> {
+    pull_as(home, registry, &options(policy))
 }
 
 /// Pulls, expects a refusal before anything of the image but its manifest was fetched, and that it leaves nothing;
@@ -425,6 +432,41 @@ fn a_signature_for_another_repository_does_not_count() {
     let policy = policy(&json!([signed(&[&key], &repository())]));
     let message = refused(&signing(key, &sample, "HOST/other"), &sample, policy);
     assert!(message.contains("/other") && message.contains("does not accept for this image"), "{message}");
+}
+
+#[test]
+fn an_image_out_of_a_mirror_is_judged_by_the_name_it_was_asked_for() {
+    let sample = Sample::new(9);
+    let key = Arc::new(Key::p256());
+    let original = Registry::with(&[("1", &sample)]);
+    let policy = policy(&json!([signed(&[&key], &repository())]));
+    let digest = Digest::of(&sample.manifest());
+    let mirror = |name: String| {
+        let (key, digest) = (key.clone(), digest.clone());
+        registry(&sample, None, Box::new(move |_| vec![(digest.clone(), vec![key.statement(&name, &digest)])]))
+    };
+    let mut options = options(policy);
+    for (name, good) in [(format!("{}/app", original.host()), true), ("example.com/app".to_owned(), false)] {
+        let mirror = mirror(name);
+        let place = Mirror { location: mirror.host(), insecure: true, pull_from: MirrorUse::All };
+        options.registry.registries.mirrors = [(original.host(), vec![place])].into();
+        let result = pull_as(&Home::new(), &original, &options);
+        assert_eq!(result.is_ok(), good, "{result:?}");
+        assert_eq!(mirror.count(".sig"), 1);
+    }
+}
+
+#[test]
+fn a_mirror_without_signatures_does_not_stand_in_the_way_of_the_original() {
+    let sample = Sample::new(10);
+    let key = Key::p256();
+    let mut options = options(policy(&json!([signed(&[&key], &repository())])));
+    let original = signing(key, &sample, "HOST/app");
+    let mirror = Registry::with(&[("1", &sample)]);
+    let place = Mirror { location: mirror.host(), insecure: true, pull_from: MirrorUse::All };
+    options.registry.registries.mirrors = [(original.host(), vec![place])].into();
+    pull_as(&Home::new(), &original, &options).unwrap();
+    assert_eq!((mirror.count(".sig"), original.count(".sig")), (1, 1));
 }
 
 #[test]
@@ -566,7 +608,7 @@ fn archives_and_layouts_come_in_if_their_transport_is_allowed() {
         for transport in ["docker", "docker-archive", "oci", "oci-archive", "dir"] {
             let home = Home::new();
             let before = home.snapshot();
-            let result = load_trusted(&home.store, Source::Path(path), &rejecting(&[transport]), &Silent);
+            let result = load_trusted(&home, Source::Path(path), rejecting(&[transport]));
             if kinds.contains(&transport) {
                 assert!(
                     matches!(result, Err(load::Error::Trust(trust::Error::Rejected { .. }))),
@@ -590,11 +632,16 @@ fn an_archive_out_of_a_pipe_has_no_place_that_could_be_allowed() {
     let scopes = json!({ path.to_str().unwrap(): [{ "type": "insecureAcceptAnything" }] });
     let text = json!({ "default": [{ "type": "reject" }], "transports": { "oci-archive": scopes } });
     let policy = Policy::parse(text.to_string().as_bytes()).unwrap();
-    load_trusted(&Home::new().store, Source::Path(&path), &policy, &Silent).unwrap();
+    load_trusted(&Home::new(), Source::Path(&path), policy.clone()).unwrap();
     let home = Home::new();
     let before = home.snapshot();
     let mut pipe = bytes.as_slice();
-    let error = load_trusted(&home.store, Source::Stream(&mut pipe), &policy, &Silent).unwrap_err();
+    let error = load_trusted(&home, Source::Stream(&mut pipe), policy).unwrap_err();
     assert!(matches!(error, load::Error::Trust(trust::Error::Rejected { .. })));
     assert!(home.snapshot() == before, "the store has changed: {:?}", home.content());
+}
+
+fn load_trusted(home: &Home, source: Source<'_>, policy: Policy) -> Result<Vec<Loaded>, load::Error> {
+    let options = LoadOptions { policy: Arc::new(policy), ..LoadOptions::default() };
+    load_with(&home.store, source, &options, &Silent)
 }

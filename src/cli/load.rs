@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use image::Reference;
-use image::load::Source;
+use image::load::{LoadOptions, Source, load_with};
+use image::{Platform, Reference};
 
 use super::ui::progress::Drawing;
 use super::{Context, ui};
@@ -16,6 +17,9 @@ pub(super) struct Arguments {
     /// The archive, or the folder of an OCI layout, instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Of each image that for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
     /// Print only the images' names
     #[arg(short, long)]
     quiet: bool,
@@ -30,10 +34,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         None => Source::Stream(&mut stdin),
     };
-    let policy = context.policy()?;
+    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let options = LoadOptions { platform, policy: Arc::new(context.policy()?) };
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
-    let loaded = image::load::load_trusted(&store, source, &policy, &progress)?;
+    let loaded = load_with(&store, source, &options, &progress)?;
     drop(progress);
     for loaded in loaded {
         for name in &loaded.names {

@@ -1,16 +1,29 @@
 //! The words of the command line: one verb, one file.
 
 mod doctor;
+mod filter;
+mod glob;
+mod history;
+mod image;
 mod images;
+mod in_use;
+mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod ps;
 mod pull;
+mod push;
+mod registry;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod stop;
+mod system;
+mod tag;
 pub(crate) mod ui;
 mod version;
 mod wait;
@@ -19,11 +32,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::image::Store;
+use ::image::trust::Policy;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use config::{File, Folders, stages};
-use image::Store;
-use image::trust::Policy;
 
 /// Exit code of our own failures, as Docker has it.
 pub(crate) const FAILED: u8 = 125;
@@ -67,9 +80,18 @@ enum Verb {
     Rm(rm::Arguments),
     Wait(wait::Arguments),
     Images(images::Arguments),
+    Inspect(inspect::Arguments),
+    History(history::Arguments),
+    Tag(tag::Arguments),
     Rmi(rmi::Arguments),
+    Save(save::Arguments),
     Load(load::Arguments),
+    Image(image::Arguments),
+    System(system::Arguments),
     Pull(pull::Arguments),
+    Push(push::Arguments),
+    Login(login::Arguments),
+    Logout(logout::Arguments),
     Doctor(doctor::Arguments),
     Version(version::Arguments),
 }
@@ -100,8 +122,13 @@ impl Context {
         Store::open(&self.folders).context("Cannot open the image store")
     }
 
+    /// The name that `text` stands for: `[registries] aliases` has short names for some.
+    fn image_name(&self, text: &str) -> String {
+        ::image::name::resolve_alias(text, &self.file.registries.aliases).unwrap_or_else(|| text.to_owned())
+    }
+
     /// Which images may come in.
-    fn policy(&self) -> Result<Policy, image::trust::Error> {
+    fn policy(&self) -> Result<Policy, ::image::trust::Error> {
         Policy::read(self.signature_policy.as_deref().or(self.file.trust.policy.as_deref()))
     }
 }
@@ -127,9 +154,18 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         Verb::Rm(arguments) => rm::run(&context, &arguments),
         Verb::Wait(arguments) => wait::run(&context, &arguments),
         Verb::Images(arguments) => images::run(&context, &arguments),
+        Verb::Inspect(arguments) => inspect::run(&context, &arguments),
+        Verb::History(arguments) => history::run(&context, &arguments),
+        Verb::Tag(arguments) => tag::run(&context, &arguments),
         Verb::Rmi(arguments) => rmi::run(&context, &arguments),
+        Verb::Save(arguments) => save::run(&context, &arguments),
         Verb::Load(arguments) => load::run(&context, &arguments),
+        Verb::Image(arguments) => image::run(&context, &arguments),
+        Verb::System(arguments) => system::run(&context, &arguments),
         Verb::Pull(arguments) => pull::run(&context, &arguments),
+        Verb::Push(arguments) => push::run(&context, &arguments),
+        Verb::Login(arguments) => login::run(&context, &arguments),
+        Verb::Logout(arguments) => logout::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&context, &arguments),
         Verb::Version(arguments) => version::run(&arguments),
     });

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use image::pull::PullOptions;
+use image::registry::Client;
 use image::{Image, Platform, Reference, Store};
 
+use super::registry::RegistryArguments;
 use super::ui::progress::Drawing;
 use super::{Context, ui};
 
@@ -18,6 +20,11 @@ pub(super) struct Arguments {
     /// Print only the image's name
     #[arg(short, long)]
     quiet: bool,
+    /// Fetch the images of all tags there are
+    #[arg(short, long)]
+    all_tags: bool,
+    #[command(flatten)]
+    registry: RegistryArguments,
     /// The image
     image: String,
 }
@@ -34,32 +41,50 @@ pub(super) enum When {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
+    let tried = || format!("Cannot pull the image {}", arguments.image);
+    let reference = Reference::resolve(&arguments.image, &context.file.registries.aliases).with_context(tried)?;
     let store = context.store()?;
-    let image = pull(context, &store, &arguments.image, arguments.platform.clone(), arguments.quiet)?;
-    if !arguments.quiet {
-        ui::say(&format!("Image {} ({})", image.id.short(), config::size::human(image.size)));
+    let references = if arguments.all_tags { all_tags(context, arguments, &reference)? } else { vec![reference] };
+    for reference in references {
+        let (platform, quiet) = (arguments.platform.clone(), arguments.quiet);
+        let image = pull(context, &store, &reference, platform, &arguments.registry, quiet)?;
+        if !quiet {
+            ui::say(&format!("Image {} ({})", image.id.short(), config::size::human(image.size)));
+        }
+        ui::line(&reference.full())?;
     }
-    let name: Reference = arguments.image.parse()?;
-    ui::line(&name.full())?;
     Ok(0)
 }
 
-/// Pulls `name`, drawing how far it is.
+/// A name for each tag.
+fn all_tags(context: &Context, arguments: &Arguments, reference: &Reference) -> Result<Vec<Reference>> {
+    let tried = || format!("Cannot tell the tags of {}", reference.name());
+    ensure!(
+        arguments.image.rsplit('/').next().is_some_and(|last| !last.contains([':', '@'])),
+        "--all-tags takes a name without a tag: {} has one",
+        arguments.image
+    );
+    let client = Client::new(reference, &arguments.registry.options(context, reference)?).with_context(tried)?;
+    let tags = client.tags().with_context(tried)?;
+    ensure!(!tags.is_empty(), "{} has no tags", reference.name());
+    tags.iter().map(|tag| format!("{}:{tag}", reference.name()).parse().with_context(tried)).collect()
+}
+
+/// Pulls an image, drawing how far it is.
 pub(super) fn pull(
     context: &Context,
     store: &Store,
-    name: &str,
+    reference: &Reference,
     platform: Option<Platform>,
+    registry: &RegistryArguments,
     quiet: bool,
 ) -> Result<Image> {
-    let tried = || format!("Cannot pull the image {name}");
-    let reference: Reference = name.parse().with_context(tried)?;
-    let mut options = PullOptions::default();
-    options.registry.registries = context.file.registries.clone();
+    let tried = || format!("Cannot pull the image {reference}");
+    let mut options = PullOptions { registry: registry.options(context, reference)?, ..PullOptions::default() };
     options.policy = Arc::new(context.policy().with_context(tried)?);
     if let Some(platform) = platform {
         options.platform = platform;
     }
     let progress = Drawing::new(quiet);
-    image::pull(store, &reference, &options, &progress).with_context(tried)
+    image::pull(store, reference, &options, &progress).with_context(tried)
 }

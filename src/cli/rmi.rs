@@ -1,12 +1,10 @@
 //! `coracle rmi`: images out of the store.
 
-use std::collections::HashMap;
-
 use anyhow::Result;
 use image::Image;
 
+use super::in_use::in_use;
 use super::{Context, each};
-use crate::container::catalogue;
 
 /// Remove images
 #[derive(Debug, clap::Args)]
@@ -14,6 +12,9 @@ pub(super) struct Arguments {
     /// Remove the name even if a container needs the image
     #[arg(short, long)]
     force: bool,
+    /// Keep parent images, of which there are none
+    #[arg(long)]
+    no_prune: bool,
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -21,12 +22,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let store = context.store()?;
-    let containers = catalogue::all(&context.folders)?;
-    let users: HashMap<String, String> =
-        containers.into_iter().map(|container| (container.record.image_id, container.record.name)).collect();
-    let in_use = |image: &Image| users.get(&image.id.to_string()).map(|name| format!("container {name}"));
+    // Asked when nothing can change any more.
+    let user = |image: &Image| match in_use(&context.folders) {
+        Ok(in_use) => in_use.user_of(image).map(str::to_owned),
+        Err(error) => Some(format!("a container perhaps ({error})")),
+    };
     each(&arguments.images, |name| {
-        let removed = store.remove(name, &in_use, arguments.force)?;
+        let removed = store.remove(name, &user, arguments.force)?;
         let untagged = removed.untagged.iter().map(|name| format!("Untagged: {name}"));
         let deleted = removed.deleted.iter().map(|digest| format!("Deleted: {digest}"));
         Ok(untagged.chain(deleted).collect::<Vec<_>>().join("\n"))

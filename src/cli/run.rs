@@ -8,6 +8,7 @@ use image::{Image, Store};
 use nix::sys::signalfd::SignalFd;
 use vmm::layout::{LEAST_MEMORY, MOST_VCPUS};
 
+use super::registry::RegistryArguments;
 use super::{Context, pull, ui};
 use crate::container::attach::{self, Ended};
 use crate::container::control::Reply;
@@ -155,6 +156,8 @@ fn processors(text: &str) -> Result<u8> {
 
 /// The image, pulled if `when` says so.
 fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Result<Image> {
+    let name = context.image_name(name);
+    let name = name.as_str();
     if when != pull::When::Always
         && let Some(image) = store.find(name).with_context(|| format!("Cannot look for the image {name}"))?
     {
@@ -167,7 +170,7 @@ fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Resu
     if when == pull::When::Missing {
         ui::say(&format!("The image {name} is not on this host; pulling it"));
     }
-    pull::pull(context, store, name, None, false)
+    pull::pull(context, store, &name.parse()?, None, &RegistryArguments::default(), false)
 }
 
 /// `-d`: prints the id as soon as the process runs.

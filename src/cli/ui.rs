@@ -3,8 +3,9 @@
 pub(crate) mod age;
 pub(crate) mod progress;
 pub(crate) mod table;
+pub(crate) mod template;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 
@@ -25,6 +26,28 @@ pub(crate) fn json_lines(rows: impl Iterator<Item = impl serde::Serialize>) -> R
     Ok(())
 }
 
+/// Prints a JSON document for people, indented as Docker does.
+pub(crate) fn json_pretty(value: &impl serde::Serialize) -> Result<()> {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
+    bytes.push(b'\n');
+    data(&bytes)
+}
+
+/// Asks before something is lost; only on a terminal is there anybody to ask.
+pub(crate) fn confirm(warning: &str) -> Result<bool> {
+    anyhow::ensure!(
+        io::stdin().is_terminal(),
+        "{warning}\nNobody can be asked, since standard input is not a terminal: use --force to do it without a question"
+    );
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(format!("{warning}\nAre you sure you want to continue? [y/N] ").as_bytes());
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("Cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Prints data as it is.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
@@ -40,6 +63,11 @@ pub(crate) fn error_data(bytes: &[u8]) -> Result<()> {
 pub(crate) fn say(text: &str) {
     // Whoever closed standard error does not want to know.
     let _ = io::stderr().lock().write_all(format!("{NAME}{text}\n").as_bytes());
+}
+
+/// Asks for something, on the line where it is typed.
+pub(crate) fn prompt(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Says what went wrong and why, as one paragraph.

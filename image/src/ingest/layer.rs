@@ -199,7 +199,7 @@ impl Unpacked {
     }
 }
 
-/// Decompresses `input`, writes it as EROFS to `output` if there is one, and verifies the diff id. Tells whether the
+/// Decompresses `input` on a thread of its own, writes it as EROFS to `output` if there is one, and verifies the diff id. Tells whether the
 /// layer depends on what is below it.
 fn unpack(
     input: &mut (dyn Read + Send),
@@ -208,14 +208,16 @@ fn unpack(
     base: Base<'_>,
 ) -> Result<bool, Unpacked> {
     let tar = layer::decompress(Box::new(input)).map_err(Unpacked::Layer)?;
-    let mut hashing = Hashing::new(tar, diff_id.algorithm(), None);
-    let mut depends = false;
-    if let Some(output) = output {
-        let limits = layer::Limits::default();
-        depends = layer::write(&mut hashing, output, &limits, base).map_err(Unpacked::Layer)?.depends;
-    }
-    hashing.drain().map_err(Unpacked::Read)?;
-    hashing.verify(diff_id).map_err(Unpacked::DiffId).map(|_| depends)
+    layer::pipelined(tar, |tar| {
+        let mut hashing = Hashing::new(tar, diff_id.algorithm(), None);
+        let mut depends = false;
+        if let Some(output) = output {
+            let limits = layer::Limits::default();
+            depends = layer::write(&mut hashing, output, &limits, base).map_err(Unpacked::Layer)?.depends;
+        }
+        hashing.drain().map_err(Unpacked::Read)?;
+        hashing.verify(diff_id).map_err(Unpacked::DiffId).map(|_| depends)
+    })
 }
 
 /// Writes those layers that depend on what is below them, from the lowest up.

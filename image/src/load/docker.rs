@@ -6,11 +6,11 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::archive::Archive;
-use super::{Compression, Error, Loaded, check_platform};
+use super::{Compression, Error, Loaded, Target};
 use crate::ingest::{self, Layer, Source, Wanted};
 use crate::manifest::{self, Descriptor, MAX_CONFIG, Manifest, media, nullable};
 use crate::store::Incoming;
-use crate::{Digest, ImageConfig, Progress, Reference, Store};
+use crate::{Digest, ImageConfig, Reference};
 
 /// Largest `manifest.json`, as other readers have it (CVE-2020-1702 was the lack of a limit).
 const MAX_LIST: u64 = 1 << 20;
@@ -26,22 +26,22 @@ struct Item {
 }
 
 /// Loads every image of the archive.
-pub(super) fn load(store: &Store, archive: &Archive, progress: &dyn Progress) -> Result<Vec<Loaded>, Error> {
+pub(super) fn load(target: &Target<'_>, archive: &Archive) -> Result<Vec<Loaded>, Error> {
     let list = archive.read("manifest.json", MAX_LIST)?;
     let malformed = |source: serde_json::Error| Error::Document { name: "manifest.json".into(), source: source.into() };
     let items: Vec<Item> = serde_json::from_slice(&list).map_err(malformed)?;
     if items.is_empty() {
         return Err(Error::NoImages);
     }
-    items.iter().map(|item| load_one(store, archive, item, progress)).collect()
+    items.iter().map(|item| load_one(target, archive, item)).collect()
 }
 
-fn load_one(store: &Store, archive: &Archive, item: &Item, progress: &dyn Progress) -> Result<Loaded, Error> {
+fn load_one(target: &Target<'_>, archive: &Archive, item: &Item) -> Result<Loaded, Error> {
     let name = item.repo_tags.first().unwrap_or(&item.config).clone();
     let fail = |source| Error::Manifest { name: name.clone(), source };
     let config_bytes = archive.read(&item.config, MAX_CONFIG)?;
     let config = ImageConfig::parse(&config_bytes).map_err(fail)?;
-    check_platform(&config)?;
+    target.check_platform(&config)?;
     let (layers, diff_ids) = (item.layers.len(), config.rootfs.diff_ids.len());
     if layers != diff_ids {
         return Err(fail(manifest::Error::Layers { layers, diff_ids }));
@@ -75,7 +75,7 @@ fn load_one(store: &Store, archive: &Archive, item: &Item, progress: &dyn Progre
             names: names.clone(),
         }
     };
-    let image = ingest::image(store, &wanted?, &Source::Whole(&open), progress, &incoming);
+    let image = ingest::image(target.store, &wanted?, &Source::Whole(&open), target.progress, &incoming);
     let image = image.map_err(|source| Error::Content { name, source })?;
     Ok(Loaded { image, names })
 }

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::store;
 use crate::trust::{self, Policy, Transport};
@@ -120,25 +121,42 @@ pub enum Error {
 
 /// Loads every image in `source` that is for this host, and names them as the archive does.
 pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Result<Vec<Loaded>, Error> {
-    load_trusted(store, source, &Policy::accept_anything(), progress)
+    load_with(store, source, &LoadOptions::default(), progress)
 }
 
-/// As [`load`], if `policy` lets the archive in.
-pub fn load_trusted(
+/// How to load.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// Which of several images under one name.
+    pub platform: Platform,
+    /// Which images may come in.
+    pub policy: Arc<Policy>,
+}
+
+impl Default for LoadOptions {
+    /// This host's platform, and a policy that accepts anything.
+    fn default() -> LoadOptions {
+        LoadOptions { platform: Platform::host(), policy: Arc::new(Policy::accept_anything()) }
+    }
+}
+
+/// As [`load`], as `options` say.
+pub fn load_with(
     store: &Store,
     source: Source<'_>,
-    policy: &Policy,
+    options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>, Error> {
     let path = if let Source::Path(path) = &source { Some(*path) } else { None };
     let archive = open(store, source)?;
     for transport in transports(&archive) {
-        policy.check_archive(transport, path).map_err(Error::Trust)?;
+        options.policy.check_archive(transport, path).map_err(Error::Trust)?;
     }
+    let target = Target { store, platform: &options.platform, progress };
     if archive.has("index.json") {
-        oci::load(store, &archive, progress)
+        oci::load(&target, &archive)
     } else if archive.has("manifest.json") {
-        docker::load(store, &archive, progress)
+        docker::load(&target, &archive)
     } else if archive.has("repositories") {
         Err(Error::TooOld)
     } else {
@@ -231,8 +249,21 @@ impl Compression {
     }
 }
 
-/// Refuses an image that is not for this host.
-fn check_platform(config: &crate::ImageConfig) -> Result<(), Error> {
-    let (wanted, offered) = (Platform::host(), config.platform());
-    if offered.suits(&wanted) { Ok(()) } else { Err(Error::Platform { wanted, offered: offered.to_string() }) }
+/// Where images are loaded to, and which.
+struct Target<'a> {
+    store: &'a Store,
+    platform: &'a Platform,
+    progress: &'a dyn Progress,
+}
+
+impl Target<'_> {
+    /// Refuses an image that is not for the wanted platform.
+    fn check_platform(&self, config: &crate::ImageConfig) -> Result<(), Error> {
+        let offered = config.platform();
+        if offered.suits(self.platform) { Ok(()) } else { Err(self.wrong_platform(offered.to_string())) }
+    }
+
+    fn wrong_platform(&self, offered: String) -> Error {
+        Error::Platform { wanted: self.platform.clone(), offered }
+    }
 }

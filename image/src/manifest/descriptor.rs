@@ -46,10 +46,21 @@ impl Descriptor {
         }
     }
 
+    /// In a list of referrers: what kind of thing it is.
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.other.get("artifactType").and_then(Value::as_str)
+    }
+
     /// Whether its content is for its maker alone to distribute (OCI image specification, layer.md,
     /// "Non-Distributable Layers"; Docker calls such layers foreign).
     pub(crate) fn is_foreign(&self) -> bool {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".rootfs.foreign.")
+    }
+
+    /// Notes by which index of several platforms this manifest came, if by one.
+    pub(crate) fn with_index(mut self, index: Option<&Digest>) -> Descriptor {
+        self.annotations.extend(index.map(|digest| (crate::store::INDEX.to_owned(), digest.to_string())));
+        self
     }
 
     /// Reads a small document and makes sure that it is the one described.
@@ -110,6 +121,13 @@ pub struct Index {
     /// Everything else.
     #[serde(flatten)]
     pub other: BTreeMap<String, Value>,
+}
+
+impl Index {
+    /// Reads one that is no image.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Index> {
+        serde_json::from_slice(bytes).ok().filter(|index: &Index| index.schema_version == 2)
+    }
 }
 
 impl Default for Index {

@@ -26,6 +26,17 @@ pub enum Error {
         /// Why.
         source: Box<ureq::Error>,
     },
+    /// Somebody answered, but not with TLS.
+    #[error(
+        "{host} does not speak HTTPS: if it is your own registry, list it under [registries] insecure in coracle.toml, or \
+         use --tls-verify=false"
+    )]
+    NoTls {
+        /// Host and port.
+        host: String,
+        /// Why.
+        source: Box<ureq::Error>,
+    },
     /// A PEM file: that named by SSL_CERT_FILE, by coracle.toml, or one of a certs.d folder.
     #[error("Cannot use the certificates in {path}")]
     Certificates {
@@ -44,6 +55,12 @@ pub enum Error {
     #[error("The registry denies access to {name}: it does not exist, or needs another login (see coracle login)")]
     Denied {
         /// Repository with registry.
+        name: String,
+    },
+    /// 401 and 403 to a login that is tried out.
+    #[error("The registry {name} does not take this login: the name of the user or the password is wrong")]
+    Login {
+        /// The registry.
         name: String,
     },
     /// 404.
@@ -76,6 +93,18 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// Not what the specification says.
+    #[error("The registry's {what} makes no sense")]
+    Nonsense {
+        /// What was asked for.
+        what: String,
+    },
+    /// A list without end.
+    #[error("The registry's {what} does not end")]
+    TooLong {
+        /// What was asked for.
+        what: String,
+    },
     /// The connection broke in the middle of an answer.
     #[error("The registry's answer for {what} broke off")]
     Broken {
@@ -84,6 +113,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// What was to be sent could not be read.
+    #[error("Cannot read what is to be sent")]
+    Local(#[source] std::io::Error),
     /// A manifest that was asked for by digest is another one.
     #[error("The registry sent another manifest than asked for")]
     Digest(#[source] crate::digest::Error),

@@ -37,7 +37,13 @@ pub(super) enum Content<'a> {
     None,
     Bytes(&'a [u8]),
     /// Opened anew for each try; with its length, if that is known.
-    Stream(&'a (dyn Fn() -> io::Result<Box<dyn Read>> + Sync), Option<u64>),
+    Stream(&'a dyn Open, Option<u64>),
+}
+
+/// What can be read from its beginning as often as it takes.
+pub trait Open: Sync {
+    /// Begins anew.
+    fn open(&self) -> io::Result<Box<dyn Read + '_>>;
 }
 
 /// What came back, and where from.
@@ -166,7 +172,7 @@ impl Http {
                 Content::None => agent.run(builder.body(())?),
                 Content::Bytes(bytes) => agent.run(builder.body(bytes)?),
                 Content::Stream(open, length) => {
-                    let mut stream = open()?;
+                    let mut stream = open.open()?;
                     if let Some(length) = length {
                         builder = builder.header("content-length", length);
                     }
@@ -178,6 +184,8 @@ impl Http {
             let (host, source) = (url.host().to_owned(), Box::new(source));
             if tls::is_certificate(&source) {
                 Error::Certificate { host, source }
+            } else if tls::is_no_tls(&source) {
+                Error::NoTls { host, source }
             } else {
                 Error::Unreachable { host, source }
             }

@@ -6,12 +6,15 @@ mod credentials;
 mod error;
 mod hosts;
 mod http;
+mod listing;
+mod login;
 mod network;
 mod proxy;
 mod ranges;
 mod retry;
 mod source;
 mod tls;
+mod upload;
 mod url;
 mod whence;
 
@@ -26,8 +29,11 @@ pub use blob::Blob;
 pub use credentials::{Anonymous, Credentials, Fixed, Login, Logins, Place};
 pub use error::Error;
 pub use hosts::CERTIFICATE_FOLDERS;
+pub use http::Open;
+pub use login::check_login;
 pub use proxy::Proxies;
 pub use retry::Retry;
+pub use upload::Upload;
 
 use crate::digest::Hashing;
 use crate::manifest::{Descriptor, MAX_MANIFEST, media};

@@ -12,6 +12,9 @@ use super::{Credentials, Error, message};
 use crate::Reference;
 use crate::name::normalise_domain;
 
+/// Most challenges answered for one request.
+const ROUNDS: u32 = 2;
+
 /// A repository on one host.
 pub(super) struct Source {
     /// Host, with port if one is named.
@@ -135,7 +138,7 @@ impl Source {
                     }
                 }
                 // Nobody speaks HTTPS there.
-                Err(Error::Unreachable { .. } | Error::Certificate { .. }) => {
+                Err(Error::Unreachable { .. } | Error::Certificate { .. } | Error::NoTls { .. }) => {
                     let result = self.authorised(http, ask, false, Http::send);
                     if result.is_ok() {
                         self.tls.get_or_init(|| false);
@@ -162,21 +165,26 @@ impl Source {
             let (method, headers, content) = (ask.method.clone(), ask.headers, ask.content);
             send(http, &Request { method, url: &url, headers, authorization, content })
         };
-        let known = if ours { self.authority.known(http, ask.access, &url)? } else { None };
-        let answer = request(known.as_deref())?;
-        let challenges = Challenge::parse_all(answer.response.headers());
-        // A host we were redirected to is not asked who it takes us for.
-        let refused = match answer.status() {
-            401 => true,
-            403 => challenges.iter().any(Challenge::wants_more),
-            _ => false,
-        };
-        if !(ours && refused && answer.url.same_origin(&url)) {
-            return Ok(answer);
+        let mut shown = if ours { self.authority.known(http, ask.access, &url)? } else { None };
+        // What answers the first challenge may not suffice, which a second one says; a third would be a game.
+        for round in 0..=ROUNDS {
+            let answer = request(shown.as_deref())?;
+            let challenges = Challenge::parse_all(answer.response.headers());
+            let more = challenges.iter().any(Challenge::wants_more);
+            let refused = match answer.status() {
+                401 => round == 0 || more,
+                403 => more,
+                _ => false,
+            };
+            // A host we were redirected to is not asked who it takes us for.
+            if !(ours && refused && round < ROUNDS && answer.url.same_origin(&url)) {
+                return Ok(answer);
+            }
+            answer.discard();
+            let fresh = self.authority.answer(http, &challenges, ask.access, shown.as_deref(), &url)?;
+            shown = Some(fresh.ok_or_else(|| self.denied())?);
         }
-        answer.discard();
-        let fresh = self.authority.answer(http, &challenges, ask.access, known.as_deref(), &url)?;
-        request(Some(&fresh.ok_or_else(|| self.denied())?))
+        Err(self.denied())
     }
 
     /// Passes on an answer with one of these statuses, and makes an error of any other.

@@ -99,8 +99,20 @@ fn agent(tls: TlsConfig, proxy: Option<&Proxy>) -> Agent {
 /// A handshake in which one side could not prove who it is; nothing was sent yet.
 pub(super) fn is_certificate(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => true,
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => !is_no_tls(error),
         ureq::Error::Io(error) => error.to_string().contains("invalid peer certificate"),
+        _ => false,
+    }
+}
+
+/// An answer that is none of TLS: plain HTTP, most likely.
+pub(super) fn is_no_tls(error: &ureq::Error) -> bool {
+    let corrupt = |error: &rustls::Error| matches!(error, rustls::Error::InvalidMessage(_));
+    match error {
+        ureq::Error::Rustls(error) => corrupt(error),
+        ureq::Error::Io(error) => {
+            error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).is_some_and(corrupt)
+        }
         _ => false,
     }
 }

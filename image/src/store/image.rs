@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use super::{Store, index};
 use crate::manifest::{Descriptor, ImageConfig, Index, MAX_CONFIG, Manifest};
@@ -28,6 +29,30 @@ pub struct Image {
     pub size: u64,
     /// When it was made, RFC 3339, as its maker wrote it.
     pub created: Option<String>,
+}
+
+impl Image {
+    /// When it was made, if it says so in a way that can be read.
+    pub fn made(&self) -> Option<SystemTime> {
+        parse_time(self.created.as_deref()?)
+    }
+}
+
+/// A point in time as RFC 3339 writes it.
+pub fn parse_time(text: &str) -> Option<SystemTime> {
+    let utc = |text: &str| humantime::parse_rfc3339(text).ok();
+    let Some((local, zone)) = text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)) else {
+        return utc(text);
+    };
+    let (sign, offset) = match zone.split_at_checked(1) {
+        Some((sign @ ("+" | "-"), offset)) => (sign, offset),
+        _ => return utc(text),
+    };
+    let (hours, minutes) = offset.split_once(':')?;
+    let minutes = hours.parse::<u64>().ok()?.checked_mul(60)?.checked_add(minutes.parse().ok()?)?;
+    let offset = Duration::from_secs(minutes.checked_mul(60)?);
+    let local = utc(&format!("{local}Z"))?;
+    if sign == "+" { local.checked_sub(offset) } else { local.checked_add(offset) }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

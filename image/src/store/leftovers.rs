@@ -22,13 +22,9 @@ pub(super) struct Leftover {
 }
 
 impl Store {
-    /// Where the beginnings of blobs are whose download broke off.
-    pub(super) fn partial(&self) -> PathBuf {
-        self.folders.root().join("partial")
-    }
-
+    /// The beginnings of blobs whose download broke off.
     pub(super) fn partials(&self) -> Result<Vec<Leftover>, Error> {
-        list(&self.partial())
+        list(&self.partial_folder())
     }
 
     pub(super) fn temporaries(&self) -> Result<Vec<Leftover>, Error> {

@@ -9,6 +9,7 @@
 //! is there, after any crash. Files that are being written live in `tmp/`, each locked by its writer; what a dead
 //! writer left is removed when the store is next opened.
 
+mod check;
 mod commit;
 mod files;
 mod image;
@@ -29,7 +30,8 @@ use std::path::{Path, PathBuf};
 
 use config::Folders;
 
-pub use image::Image;
+pub use check::{CheckOptions, Kind, Outcome, Problem, Report};
+pub use image::{Image, parse_time};
 pub use in_use::{Ask, InUse};
 pub use lock::Hold;
 pub use prune::{Label, PruneOptions, Pruned};
@@ -40,7 +42,7 @@ pub(crate) use commit::Incoming;
 pub(crate) use files::Temp;
 pub(crate) use keys::place_keys;
 
-use crate::manifest::{self, Descriptor, Document, Index};
+use crate::manifest::{self, Descriptor, Document};
 use crate::{Digest, Platform, Reference, platform};
 
 /// The annotation that names an image in an index (OCI image specification, annotations.md).
@@ -51,7 +53,7 @@ pub(crate) const INDEX: &str = "coracle.index";
 /// Shortest prefix of an id that is looked for: shorter ones are typing errors rather than ids.
 const SHORTEST_ID: usize = 4;
 /// Content of the file `oci-layout` (OCI image specification, image-layout.md).
-const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,14 @@ pub enum Error {
         /// Why.
         source: crate::rootfs::Error,
     },
+    /// A layer could not be made again from what was downloaded.
+    #[error("Cannot unpack layer {layer} again")]
+    Rebuild {
+        /// Its diff id.
+        layer: Digest,
+        /// Why.
+        source: crate::layer::Error,
+    },
     /// A file that this commit relies on was removed by another process meanwhile; the caller begins again.
     #[error("Content of the image was removed while it was being stored: try again")]
     Vanished,
@@ -140,7 +150,7 @@ impl Store {
     pub fn open(folders: &Folders) -> Result<Store, Error> {
         let store = Store { folders: folders.clone() };
         let temporary = store.temporary();
-        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary, &store.partial()] {
+        for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary, &store.partial_folder()] {
             files::create_folder(folder).map_err(Error::file("create folder", folder))?;
         }
         if !store.index_path().exists() {
@@ -150,7 +160,8 @@ impl Store {
             }
             store.write(&folders.root().join("oci-layout"), OCI_LAYOUT)?;
             if !store.index_path().exists() {
-                store.write_index(&Index::default())?;
+                // There is no content before there is an index: if there is some, the index was lost.
+                store.write_index(&store.salvage()?)?;
             }
         }
         files::sweep(&temporary).map_err(Error::file("clean folder", &temporary))?;
@@ -206,6 +217,11 @@ impl Store {
     /// The folders this store is in.
     pub fn folders(&self) -> &Folders {
         &self.folders
+    }
+
+    /// The config of an image, as its maker wrote it.
+    pub fn config_of(&self, image: &Image) -> Result<Vec<u8>, Error> {
+        self.read_document(&image.id, manifest::MAX_CONFIG)
     }
 
     /// Where the content of `digest` is, if it is here.

@@ -65,10 +65,9 @@ impl Label {
 
 impl PruneOptions {
     fn take(&self, image: &Image) -> bool {
-        let made = || image.created.as_deref().and_then(|time| humantime::parse_rfc3339_weak(time).ok());
         (self.all || image.names.is_empty())
             // Of one that does not say when it was made nobody can say that it is recent.
-            && self.until.is_none_or(|until| made().is_none_or(|made| made < until))
+            && self.until.is_none_or(|until| image.made().is_none_or(|made| made < until))
             && self.labels.iter().all(|label| label.is_on(image))
             && !self.without_labels.iter().any(|label| label.is_on(image))
     }
@@ -120,7 +119,7 @@ impl Store {
 }
 
 /// The key of the layer whose file has this name.
-fn key_of(name: &str) -> Option<Digest> {
+pub(super) fn key_of(name: &str) -> Option<Digest> {
     let hex = name.strip_suffix(".erofs")?;
     format!("sha256:{hex}").parse().or_else(|_| format!("sha512:{hex}").parse()).ok()
 }

@@ -65,7 +65,8 @@ impl Store {
             Some(Document::Manifest(manifest)) => {
                 let config = self.document_if_sound(&manifest.config.digest, MAX_CONFIG)?;
                 if let Some(config) = config.and_then(|bytes| ImageConfig::parse(&bytes).ok()) {
-                    into.layers.extend(self.layer_keys(&config.rootfs.diff_ids));
+                    into.layers.extend(super::place_keys(&config.rootfs.diff_ids));
+                    into.layers.extend(config.rootfs.diff_ids);
                 }
                 into.blobs.insert(manifest.config.digest);
                 into.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
@@ -76,7 +77,7 @@ impl Store {
     }
 
     /// A document, or `None` if it is missing or not what its digest says.
-    fn document_if_sound(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn document_if_sound(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         match self.read_document(digest, limit) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::File { source, .. }) if !is_damage(&source) => {

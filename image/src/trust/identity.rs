@@ -98,8 +98,10 @@ fn remap(image: &Reference, prefix: &str, signed_prefix: &str) -> Option<Referen
 }
 
 /// Whether `text` is a registry, or the beginning of a repository's full name, cut at a slash.
-fn is_prefix(text: &str) -> bool {
-    format!("{text}/x").parse::<Reference>().is_ok_and(|reference| reference.name() == format!("{text}/x"))
+pub(super) fn is_prefix(text: &str) -> bool {
+    // Two more parts, so that the first of Docker's own registry needs no `library`.
+    let longer = format!("{text}/x/y");
+    longer.parse::<Reference>().is_ok_and(|reference| reference.name() == longer)
 }
 
 /// Whether `text` is a name without tag and digest.

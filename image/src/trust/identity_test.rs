@@ -96,6 +96,9 @@ fn a_mirror_is_signed_under_the_name_of_its_original() {
     let (pinned, both) = (format!("example.com/a/b@{DIGEST}"), format!("example.com/a/b:1@{DIGEST}"));
     let tags = ["example.com/a/b:1", "example.com/a/b:2", "example.com/a/b:latest", &pinned, &both];
     accepts(&remap("mirror.net", "example.com"), &format!("mirror.net/a/b@{DIGEST}"), &tags);
+    let hub = ["busybox:latest", "docker.io/library/busybox:latest"];
+    accepts(&remap("mirror.net/hub", "docker.io"), "mirror.net/hub/library/busybox", &hub);
+    accepts(&remap("docker.io/library", "example.com/a"), "b:1", &["example.com/a/b:1"]);
     // What does not begin so keeps its name; half a component is no beginning, nor is a host without its port.
     accepts(&remap("mirror.net/q", "example.com"), "mirror.net/a/b:1", &["mirror.net/a/b:1"]);
     accepts(&remap("mirror.net/a/bb", "example.com/a/b"), "example.com/a/b:1", &["example.com/a/b:1"]);

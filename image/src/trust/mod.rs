@@ -72,7 +72,7 @@ pub enum Error {
         rule: String,
     },
     /// No good one.
-    #[error("The signature policy's rule for {rule} accepts none of the {count} signatures of {image}: {reasons}")]
+    #[error("The signature policy's rule for {rule} accepts no signature of {image} ({count} found): {reasons}")]
     Unaccepted {
         /// The image.
         image: String,

@@ -41,15 +41,24 @@ impl Policy {
     /// Reads `path`, or else [`DEFAULT_PATH`]; then, and only then, an absent file means [`Policy::accept_anything`].
     /// After any error nothing may be accepted.
     pub fn read(path: Option<&Path>) -> Result<Policy, Error> {
-        let named = path.is_some();
-        let path = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match path {
+            Some(path) => Policy::read_file(path),
+            None => Policy::read_if_there(Path::new(DEFAULT_PATH)),
+        }
+    }
+
+    fn read_if_there(path: &Path) -> Result<Policy, Error> {
+        // A link that leads nowhere is there: somebody wanted a policy.
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Policy::accept_anything()),
+            _ => Policy::read_file(path),
+        }
+    }
+
+    fn read_file(path: &Path) -> Result<Policy, Error> {
         let fail = |source| Error::Read { path: path.to_owned(), source };
-        let file = match File::open(path) {
-            Err(error) if !named && error.kind() == ErrorKind::NotFound => return Ok(Policy::accept_anything()),
-            file => file.map_err(fail)?,
-        };
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
+        File::open(path).map_err(fail)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(Error::TooLarge(path.to_owned()));
         }

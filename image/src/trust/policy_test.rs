@@ -34,6 +34,19 @@ fn the_smallest_policies_are_read() {
 }
 
 #[test]
+fn the_example_in_the_documentation_is_a_policy() {
+    let page = include_str!("../../../docs/images.md");
+    let (_, example) = page.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let policy = Policy::parse(example.as_bytes()).unwrap();
+    policy.check_name(&"busybox".parse().unwrap()).unwrap();
+    policy.check_name(&"registry.example.com/team/app".parse().unwrap()).unwrap();
+    assert!(policy.check_name(&"registry.example.com/other".parse().unwrap()).is_err());
+    policy.check_archive(Transport::DockerArchive, None).unwrap();
+    assert!(policy.check_archive(Transport::OciArchive, None).is_err());
+}
+
+#[test]
 fn every_way_to_name_keys_is_read() {
     use super::super::requirement::Keys;
     for (source, expected) in [
@@ -91,8 +104,9 @@ fn everything_malformed_is_refused_and_named() {
         (r#"{"default":[{"type":"reject"}],"transports":null}"#.into(), "policy.transports: Expected an object"),
         (r#"{"default":[{"type":"reject"}]}x"#.into(), "trailing"),
         (docker("[]"), "policy.transports.docker: Expected an object"),
-        (docker(r#"{"a":[]}"#), "policy.transports.docker.\"a\": The list is empty"),
-        (docker(r#"{"a":[{"type":"reject"}],"a":[{"type":"reject"}]}"#), "\"a\" stands there twice"),
+        (docker(r#"{"a.b":[]}"#), "policy.transports.docker.\"a.b\": The list is empty"),
+        (docker(r#"{"a.b":[{"type":"reject"}],"a.b":[{"type":"reject"}]}"#), "\"a.b\" stands there twice"),
+        (docker(r#"{"busybox":[{"type":"reject"}]}"#), "no full name"),
         (docker(r#"{"A.b":[{"type":"reject"}],"a.b":[{"type":"reject"}]}"#), "\"a.b\" stands there twice"),
         (docker(r#"{"a*.b":[{"type":"reject"}]}"#), "wildcard"),
         (r#"{"default":[{"type":"reject"}],"transports":{"oci":{"a":[{"type":"reject"}]}}}"#.into(), "absolute path"),
@@ -210,7 +224,14 @@ fn a_file_that_is_there_and_cannot_be_used_lets_nothing_in() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.json");
     assert!(matches!(Policy::read(Some(&path)), Err(Error::Read { .. })), "a named file must be there");
+    assert_eq!(Policy::read_if_there(&path).unwrap(), Policy::accept_anything());
+    let link = folder.path().join("link.json");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(Policy::read_if_there(&link), Err(Error::Read { .. })), "a link that leads nowhere");
+    assert!(matches!(Policy::read_if_there(folder.path()), Err(Error::Read { .. })));
     fs::write(&path, "{").unwrap();
+    assert!(matches!(Policy::read_if_there(&link), Err(Error::Policy { .. })));
+    assert!(matches!(Policy::read_if_there(&path.join("x")), Err(Error::Read { .. })));
     assert!(matches!(Policy::read(Some(&path)), Err(Error::Policy { .. })));
     fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
     assert!(matches!(Policy::read(Some(&path)), Err(Error::TooLarge(_))));

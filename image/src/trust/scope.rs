@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Component, Path};
 
+use super::identity::is_prefix;
 use super::json::Malformed;
 use crate::Reference;
 
@@ -72,7 +73,7 @@ pub(super) fn normal(scope: &str) -> String {
     }
 }
 
-/// Refuses scopes that containers-image refuses: they could never fit, which cannot have been meant.
+/// Refuses scopes that could never fit: what they were meant for would come in under another rule.
 pub(super) fn check(transport: &str, scope: &str, place: &str) -> Result<(), Malformed> {
     let wrong = |problem: &str| Err(Malformed::new(place, format!("The scope {scope:?} is wrong: {problem}")));
     match transport {
@@ -82,6 +83,9 @@ pub(super) fn check(transport: &str, scope: &str, place: &str) -> Result<(), Mal
             wrong("expected an absolute path, not /, without . and .. and doubled slashes")
         }
         "docker" if scope.contains('*') && !is_wildcard(scope) => wrong("a wildcard must look like *.example.com"),
+        "docker" if !scope.contains('*') && !is_name(scope) => {
+            wrong("it is no full name, nor the beginning of one: docker.io/library/busybox, not busybox")
+        }
         _ => Ok(()),
     }
 }
@@ -98,6 +102,11 @@ fn is_clean(scope: &str) -> bool {
         && !scope.contains("//")
         && !scope.contains("/./")
         && !scope.ends_with("/.")
+}
+
+/// A registry, a namespace, a repository, or an image with a tag or a digest, in full.
+fn is_name(scope: &str) -> bool {
+    is_prefix(scope) || scope.parse::<Reference>().is_ok_and(|reference| reference.stored() == scope)
 }
 
 fn is_wildcard(scope: &str) -> bool {

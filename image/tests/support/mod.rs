@@ -2,7 +2,10 @@
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "every test file uses another part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+pub mod debian;
+pub mod pushed;
 pub mod registry;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +22,11 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// No container needs anything.
+pub fn unused() -> Result<coracle_image::store::InUse, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(coracle_image::store::InUse::default())
+}
 
 /// A store in a folder of its own.
 pub struct Home {
@@ -128,6 +136,27 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
         state as u8
     };
     (0..length).map(|_| next()).collect()
+}
+
+/// Numbers that look random, the same at every run (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
 }
 
 /// An image in pieces, to be put together in any format.

@@ -1,20 +1,23 @@
 //! A registry on 127.0.0.1 that does what a test tells it to.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use coracle_image::Digest;
+use rustls::ServerConfig;
 
 use super::{MANIFEST, Sample};
 
 /// What was asked.
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -24,6 +27,7 @@ impl Request {
 }
 
 /// What is answered.
+#[derive(Clone)]
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
@@ -39,6 +43,8 @@ pub enum Flaw {
     CutAfter(usize),
     /// The body goes on for ever.
     Endless,
+    /// The connection ends without an answer.
+    HangUp,
 }
 
 impl Response {
@@ -65,14 +71,36 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Registry {
+        Registry::start(None, answer)
+    }
+
+    /// One that speaks HTTPS.
+    pub fn with_tls(tls: Arc<ServerConfig>, answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Registry {
+        Registry::start(Some(tls), answer)
+    }
+
+    fn start(
+        tls: Option<Arc<ServerConfig>>,
+        answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Registry {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (log, answer) = (requests.clone(), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (log, answer) = (log.clone(), answer.clone());
-                thread::spawn(move || serve(stream, &log, &*answer));
+                let (log, answer, tls) = (log.clone(), answer.clone(), tls.clone());
+                thread::spawn(move || match tls {
+                    None => serve(stream, &log, &*answer),
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(tls).unwrap();
+                        let mut stream = rustls::StreamOwned::new(connection, stream);
+                        serve(&mut stream, &log, &*answer);
+                        stream.conn.send_close_notify();
+                        // The client may have hung up.
+                        let _ = stream.flush();
+                    }
+                });
             }
         });
         Registry { port, requests }
@@ -110,27 +138,63 @@ pub fn answers(images: &[(&str, &Sample)]) -> impl Fn(&Request) -> Response + Se
     }
     move |request| {
         let Some((body, kind)) = content.get(&request.path) else { return Response::new(404, "{}") };
-        let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
-        match range.map(|start| start.parse::<usize>().unwrap()) {
-            Some(start) => Response::new(206, &body[start..])
-                .with("content-range", format!("bytes {start}-{}/{}", body.len() - 1, body.len())),
+        match request.header("range").map(|range| span(range, body.len())) {
+            Some(Some((from, to))) => Response::new(206, &body[from..to])
+                .with("content-range", format!("bytes {from}-{}/{}", to - 1, body.len())),
+            Some(None) => Response::new(416, "{}"),
             None => Response::new(200, body.clone()),
         }
         .with("content-type", *kind)
     }
 }
 
-fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &(dyn Fn(&Request) -> Response + Sync)) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(path) = lines.next().and_then(|line| Some(line.split(' ').nth(1)?.to_owned())) else { return };
+/// First byte and the one after the last of a Range header.
+fn span(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let from: usize = from.parse().unwrap();
+    let to = if to.is_empty() { length } else { (to.parse::<usize>().unwrap() + 1).min(length) };
+    (from < length).then_some((from, to))
+}
+
+/// The body of a request, if it has one.
+fn read_body(input: &mut impl BufRead, headers: &HashMap<String, String>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    if headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked") {
+        loop {
+            let mut line = String::new();
+            input.read_line(&mut line).ok()?;
+            let length = u64::from_str_radix(line.trim(), 16).ok()?;
+            input.take(length).read_to_end(&mut body).ok()?;
+            input.read_line(&mut line).ok()?;
+            if length == 0 {
+                return Some(body);
+            }
+        }
+    }
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    input.take(length).read_to_end(&mut body).ok()?;
+    Some(body)
+}
+
+fn serve(stream: impl Read + Write, log: &Mutex<Vec<Request>>, answer: &(dyn Fn(&Request) -> Response + Sync)) {
+    let mut input = BufReader::new(stream);
+    let mut lines = input.by_ref().lines().map_while(Result::ok);
+    let Some(first) = lines.next() else { return };
+    let mut words = first.split(' ').map(str::to_owned);
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return };
     let headers = lines.take_while(|line| !line.is_empty());
     let headers = headers.filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))
     });
-    let request = Request { path, headers: headers.collect() };
+    let headers: HashMap<String, String> = headers.collect();
+    let Some(body) = read_body(&mut input, &headers) else { return };
+    let request = Request { method, path, headers, body };
     log.lock().unwrap().push(request.clone());
     let response = answer(&request);
+    if response.flaw == Flaw::HangUp {
+        return;
+    }
     let mut head = format!("HTTP/1.1 {} Whatever\r\nconnection: close\r\n", response.status);
     if response.flaw != Flaw::Endless {
         head.push_str(&format!("content-length: {}\r\n", response.body.len()));
@@ -139,9 +203,10 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &(dyn Fn(&Req
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
+    let stream = input.get_mut();
     // A client that has seen enough hangs up: that is its right.
     let _ = stream.write_all(head.as_bytes());
-    let whole = response.body.as_slice();
+    let whole = if request.method == "HEAD" { &[] } else { response.body.as_slice() };
     let body = if let Flaw::CutAfter(length) = response.flaw { &whole[..length.min(whole.len())] } else { whole };
     let _ = stream.write_all(body);
     let zeros = vec![0; 65536];
