@@ -124,7 +124,7 @@ impl Context {
 
     /// The name that `text` stands for: `[registries] aliases` has short names for some.
     fn image_name(&self, text: &str) -> String {
-        image::name::resolve_alias(text, &self.file.registries.aliases).unwrap_or_else(|| text.to_owned())
+        ::image::name::resolve_alias(text, &self.file.registries.aliases).unwrap_or_else(|| text.to_owned())
     }
 
     /// Which images may come in.
