@@ -1,6 +1,6 @@
 //! `coracle login`: who to be towards a registry.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -100,7 +100,7 @@ pub(super) fn ask_password() -> Result<String> {
 }
 
 /// A line as it is typed on a raw terminal, where the keys that end or mend it are ours to understand.
-fn typed(input: &mut impl Read) -> Result<String> {
+fn typed(input: &mut impl BufRead) -> Result<String> {
     let mut line = Vec::new();
     for byte in input.bytes() {
         match byte.context("Cannot read the password")? {
