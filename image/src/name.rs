@@ -161,6 +161,12 @@ pub fn resolve_alias(text: &str, aliases: &BTreeMap<String, String>) -> Option<S
     Some(format!("{bare}{tag}{digest}"))
 }
 
+/// What a name without a registry may also mean: an image that was made here.
+pub(crate) fn local(text: &str) -> Option<Reference> {
+    let named = text.split_once('/').is_some_and(|(first, _)| is_domain(first));
+    if named { None } else { format!("localhost/{text}").parse().ok() }
+}
+
 /// The registry that a text means, which may be written as a URL: `docker.io`, `host:5000`, `https://host/v2/`.
 pub fn registry(text: &str) -> Result<String, Error> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);

@@ -463,3 +463,19 @@ fn parts_of_downloads_are_kept_for_a_week_and_while_they_are_written() {
     home.store.prune_partials().unwrap();
     assert_eq!(home.content(), ["partial/written"]);
 }
+
+#[test]
+fn a_short_name_may_stand_for_another_and_finds_what_was_made_here() {
+    let home = Home::new();
+    let (made, shadowed) =
+        (add(&home, &Sample::new(1), "localhost/made:1"), add(&home, &Sample::new(2), "localhost/app:1"));
+    assert_eq!(home.store.find("made:1").unwrap().unwrap().id, made.id);
+    let far = add(&home, &Sample::new(3), "app:1");
+    assert_eq!(home.store.find("app:1").unwrap().unwrap().id, far.id, "the default registry comes first");
+    let aliases = [("app".to_owned(), "localhost/app".to_owned())].into();
+    let store = Store::open(&home.folders).unwrap().with_aliases(aliases);
+    assert_eq!(store.find("app:1").unwrap().unwrap().id, shadowed.id);
+    store.tag("app:1", &"other".parse().unwrap()).unwrap();
+    assert_eq!(store.find("other").unwrap().unwrap().id, shadowed.id);
+    assert_eq!(store.remove("app:1", &nobody, false).unwrap().untagged, ["localhost/app:1"]);
+}

@@ -119,12 +119,8 @@ impl Context {
     }
 
     fn store(&self) -> Result<Store> {
-        Store::open(&self.folders).context("Cannot open the image store")
-    }
-
-    /// The name that `text` stands for: `[registries] aliases` has short names for some.
-    fn image_name(&self, text: &str) -> String {
-        ::image::name::resolve_alias(text, &self.file.registries.aliases).unwrap_or_else(|| text.to_owned())
+        let store = Store::open(&self.folders).context("Cannot open the image store")?;
+        Ok(store.with_aliases(self.file.registries.aliases.clone()))
     }
 
     /// Which images may come in.

@@ -34,7 +34,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
-    let image = context.image_name(&arguments.image);
     let destination = arguments.destination.as_ref().unwrap_or(&arguments.image);
     let tried = || format!("Cannot push {} to {destination}", arguments.image);
     let to = Reference::resolve(destination, &context.file.registries.aliases).with_context(tried)?;
@@ -45,7 +44,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let store = context.store()?;
     let progress = Drawing::new(arguments.quiet);
-    let digest = image::push(&store, &image, &to, &options, &progress).with_context(tried)?;
+    let digest = image::push(&store, &arguments.image, &to, &options, &progress).with_context(tried)?;
     drop(progress);
     if let Some(path) = &arguments.digestfile {
         let tried = || format!("Cannot write the digest to {}", path.display());

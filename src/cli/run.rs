@@ -156,8 +156,6 @@ fn processors(text: &str) -> Result<u8> {
 
 /// The image, pulled if `when` says so.
 fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Result<Image> {
-    let name = context.image_name(name);
-    let name = name.as_str();
     if when != pull::When::Always
         && let Some(image) = store.find(name).with_context(|| format!("Cannot look for the image {name}"))?
     {

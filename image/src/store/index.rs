@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::{Error, INDEX, REF_NAME, Store, files};
 use crate::manifest::{Descriptor, ImageConfig, Index};
-use crate::{Digest, Platform, Reference};
+use crate::{Digest, Platform, Reference, name};
 
 /// Largest index read: room for more than a hundred thousand images.
 const MAX_INDEX: u64 = 64 << 20;
@@ -42,8 +42,19 @@ pub(super) fn index_of(entry: &Descriptor) -> Option<Digest> {
     entry.annotations.get(INDEX)?.parse().ok()
 }
 
+/// The entries that `text` names: one per platform. A name without a registry is that of the default one, or, if there
+/// is no such image, that of one made here.
+pub(super) fn named(index: &Index, text: &str) -> Vec<Descriptor> {
+    let readings = [text.parse::<Reference>().ok(), name::local(text)];
+    let entries = |reference: Reference| {
+        let answering = index.manifests.iter().filter(|entry| answers(entry, &reference));
+        answering.cloned().collect::<Vec<Descriptor>>()
+    };
+    readings.into_iter().flatten().map(entries).find(|entries| !entries.is_empty()).unwrap_or_default()
+}
+
 /// Whether `reference` means this entry.
-pub(super) fn answers(entry: &Descriptor, reference: &Reference) -> bool {
+fn answers(entry: &Descriptor, reference: &Reference) -> bool {
     let Some(name) = name_of(entry) else { return false };
     if name == reference.stored() {
         return true;

@@ -25,6 +25,8 @@ mod remove;
 mod tag;
 mod usage;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +45,7 @@ pub(crate) use files::Temp;
 pub(crate) use keys::place_keys;
 
 use crate::manifest::{self, Descriptor, Document};
-use crate::{Digest, Platform, Reference, platform};
+use crate::{Digest, Platform, Reference, name, platform};
 
 /// The annotation that names an image in an index (OCI image specification, annotations.md).
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -143,12 +145,14 @@ impl Error {
 /// The store. Any number of them, in any number of processes, may be open on the same folders.
 pub struct Store {
     folders: Folders,
+    /// Short names that stand for others.
+    aliases: BTreeMap<String, String>,
 }
 
 impl Store {
     /// Opens the store, creates what is missing, and removes what dead processes left half written.
     pub fn open(folders: &Folders) -> Result<Store, Error> {
-        let store = Store { folders: folders.clone() };
+        let store = Store { folders: folders.clone(), aliases: BTreeMap::new() };
         let temporary = store.temporary();
         for folder in [&folders.blobs().join("sha256"), &folders.layers(), &temporary, &store.partial_folder()] {
             files::create_folder(folder).map_err(Error::file("create folder", folder))?;
@@ -169,6 +173,17 @@ impl Store {
         Ok(store)
     }
 
+    /// This store, in which short names stand for others wherever an image is named.
+    #[must_use]
+    pub fn with_aliases(self, aliases: BTreeMap<String, String>) -> Store {
+        Store { aliases, ..self }
+    }
+
+    /// What `name` stands for.
+    fn resolve<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        name::resolve_alias(name, &self.aliases).map_or(Cow::Borrowed(name), Cow::Owned)
+    }
+
     /// The image called `name`: a name as people write it, a name with the digest of the manifest or of the index that
     /// the image came by, or an id or a prefix of one that fits no other. Of several images under one name it is that
     /// for this host, or the first if there is none for it.
@@ -187,13 +202,12 @@ impl Store {
     fn search(&self, name: &str, choose: &dyn Fn(&[Descriptor]) -> Option<Descriptor>) -> Result<Option<Image>, Error> {
         let _shared = self.hold()?;
         let index = self.read_index()?;
-        let reference = match name.parse::<Reference>() {
-            Ok(reference) => Some(reference),
-            Err(_) if id_prefix(name).is_some() => None,
-            Err(source) => return Err(Error::Name { text: name.to_owned(), source }),
-        };
-        let answers = |entry: &&Descriptor| reference.as_ref().is_some_and(|name| index::answers(entry, name));
-        let named: Vec<Descriptor> = index.manifests.iter().filter(answers).cloned().collect();
+        let name = &*self.resolve(name);
+        match name.parse::<Reference>() {
+            Err(source) if id_prefix(name).is_none() => return Err(Error::Name { text: name.to_owned(), source }),
+            _ => {}
+        }
+        let named = index::named(&index, name);
         if !named.is_empty() {
             return Ok(choose(&named).and_then(|entry| self.whole_image(&index, &entry)));
         }

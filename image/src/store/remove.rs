@@ -2,8 +2,8 @@
 
 use super::references::References;
 use super::{Error, Image, REF_NAME, Store, id_prefix, image, index};
+use crate::Digest;
 use crate::manifest::{Descriptor, Index};
-use crate::{Digest, Reference};
 
 /// What a removal did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,12 +83,10 @@ impl Store {
 
     /// The entries that `name` means: those of that name for all platforms, or those with that id.
     pub(super) fn select(&self, index: &Index, name: &str) -> Result<Selection, Error> {
-        if let Ok(reference) = name.parse::<Reference>() {
-            let entries: Vec<Descriptor> =
-                index.manifests.iter().filter(|entry| index::answers(entry, &reference)).cloned().collect();
-            if !entries.is_empty() {
-                return Ok(Selection { entries, by_id: false });
-            }
+        let name = &*self.resolve(name);
+        let named = index::named(index, name);
+        if !named.is_empty() {
+            return Ok(Selection { entries: named, by_id: false });
         }
         let prefix = id_prefix(name).ok_or_else(|| Error::NotFound(name.to_owned()))?;
         let (mut found, mut entries): (Option<Digest>, Vec<Descriptor>) = (None, Vec::new());
