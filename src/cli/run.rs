@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use config::size;
-use image::{Image, Store};
+use image::store::Hold;
+use image::{Image, Platform, Reference, Store};
 use nix::sys::signalfd::SignalFd;
 use vmm::layout::{LEAST_MEMORY, MOST_VCPUS};
 
@@ -90,10 +91,12 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<u8> {
         embedded::kernel(&context.folders)?;
     }
     let store = context.store()?;
-    let image = image(context, &store, &request.image, pull_when)?;
+    let (image, hold) = image(context, &store, &request.image, pull_when)?;
     let has_terminal = request.terminal.is_some();
     let signals = if detached { None } else { Some(attach::hold_signals()?) };
     let launched = start::launch(&context.folders, request, &image)?;
+    // From now on its record says that the container needs the image.
+    drop(hold);
     match signals {
         None => wait_for_start(context, launched),
         Some(signals) => foreground(context, launched, &signals, has_terminal, raw),
@@ -154,12 +157,18 @@ fn processors(text: &str) -> Result<u8> {
     Ok(number.ceil() as u8)
 }
 
-/// The image, pulled if `when` says so.
-fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Result<Image> {
+/// The image, pulled if `when` says so. As long as the hold lives nobody removes it.
+fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Result<(Image, Hold)> {
+    let host = Platform::host();
+    let find = |name: &str| -> Result<Option<(Image, Hold)>> {
+        let tried = || format!("Cannot look for the image {name}");
+        let hold = store.hold().with_context(tried)?;
+        Ok(store.find_platform(name, &host).with_context(tried)?.map(|image| (image, hold)))
+    };
     if when != pull::When::Always
-        && let Some(image) = store.find(name).with_context(|| format!("Cannot look for the image {name}"))?
+        && let Some(found) = find(name)?
     {
-        return Ok(image);
+        return Ok(found);
     }
     ensure!(
         when != pull::When::Never,
@@ -168,7 +177,9 @@ fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Resu
     if when == pull::When::Missing {
         ui::say(&format!("The image {name} is not on this host; pulling it"));
     }
-    pull::pull(context, store, &name.parse()?, None, &RegistryArguments::default(), false)
+    let reference = Reference::resolve(name, &context.file.registries.aliases)?;
+    let pulled = pull::pull(context, store, &reference, None, &RegistryArguments::default(), false)?;
+    find(pulled.id.as_str())?.with_context(|| format!("The image {name} was removed again meanwhile: try again"))
 }
 
 /// `-d`: prints the id as soon as the process runs.

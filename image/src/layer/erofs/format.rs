@@ -15,6 +15,9 @@ const MAGIC: u32 = 0xe0f5_e1e2;
 /// Compatible features: the superblock has a checksum, times of inodes are those of modification.
 const FEATURES: u32 = 0x1 | 0x2;
 
+/// Volume name of what is written here. The number is raised whenever the same tar gives other bytes than before.
+pub(super) const WRITER: [u8; 16] = *b"coracle layer 1\0";
+
 /// Inodes are numbered by the unit they are aligned to.
 pub(super) const SLOT: usize = 32;
 /// Size of an inode with room for 32-bit owners and a time of its own.
@@ -39,6 +42,8 @@ pub(super) struct Superblock {
     /// Block from which inodes are numbered.
     pub(super) inode_block: u32,
     pub(super) uuid: [u8; 16],
+    /// Volume name: by which version of this program it was written.
+    pub(super) writer: [u8; 16],
 }
 
 impl Superblock {
@@ -53,6 +58,7 @@ impl Superblock {
         put(&mut block, SUPERBLOCK + 36, &self.blocks.to_le_bytes());
         put(&mut block, SUPERBLOCK + 40, &self.inode_block.to_le_bytes());
         put(&mut block, SUPERBLOCK + 48, &self.uuid);
+        put(&mut block, SUPERBLOCK + 64, &self.writer);
         let checksum = crc32c(block.get(SUPERBLOCK..).unwrap_or_default());
         put(&mut block, SUPERBLOCK + 4, &checksum.to_le_bytes());
         block
@@ -66,6 +72,7 @@ impl Superblock {
             blocks: u32::from_le_bytes(field(block, SUPERBLOCK + 36)),
             inode_block: u32::from_le_bytes(field(block, SUPERBLOCK + 40)),
             uuid: field(block, SUPERBLOCK + 48),
+            writer: field(block, SUPERBLOCK + 64),
         };
         let expected = superblock.encode();
         if field(block, SUPERBLOCK) != MAGIC.to_le_bytes() {

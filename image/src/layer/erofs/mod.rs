@@ -19,7 +19,7 @@ mod verify;
 use std::fs::File;
 use std::io;
 
-use self::format::{BLOCK, EXTENDED_INODE, Superblock};
+use self::format::{BLOCK, EXTENDED_INODE, Superblock, WRITER};
 use self::layout::Layout;
 use self::output::Output;
 pub use self::verify::verify;
@@ -103,6 +103,7 @@ impl<'a> Writer<'a> {
             blocks: self.output.block()?,
             inode_block: layout.inode_block(),
             uuid: [0; 16],
+            writer: WRITER,
         };
         self.output.finish(|uuid| Superblock { uuid, ..superblock }.encode())
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::directory::{self, Entry};
-use super::format::{BLOCK, EXTENDED_INODE, INLINE, PLAIN, SLOT, Superblock};
+use super::format::{BLOCK, EXTENDED_INODE, INLINE, PLAIN, SLOT, Superblock, WRITER};
 use crate::layer::tar::Time;
 use crate::layer::xattr::{self, Xattrs};
 
@@ -125,6 +125,11 @@ impl Reader {
             return Err(Error::Damaged { at: size, what: "the file does not have the length that it says it has" });
         }
         Ok(Reader { file, superblock, size })
+    }
+
+    /// Whether this version of the program writes the same bytes for the same tar.
+    pub fn is_current(&self) -> bool {
+        self.superblock.writer == WRITER
     }
 
     /// The root folder.

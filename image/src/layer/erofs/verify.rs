@@ -14,13 +14,17 @@ const BUFFER: usize = 1 << 20;
 /// Checks the whole of the image in `file`: the superblock and its checksum, every inode, name and attribute, and by
 /// the fingerprint every bit of it.
 pub fn verify(file: File) -> Result<(), Error> {
-    let reader = Reader::open(file)?;
-    // First, since most damage is no damage to the structure.
-    reader.check_content()?;
-    reader.walk(&mut |_, _| {})
+    Reader::open(file)?.verify()
 }
 
 impl Reader {
+    /// See [`verify`].
+    pub fn verify(&self) -> Result<(), Error> {
+        // First, since most damage is no damage to the structure.
+        self.check_content()?;
+        self.walk(&mut |_, _| {})
+    }
+
     /// Shows every file with its path, which has no slash at its start; the root comes first and has an empty one.
     /// All that is on the way is checked: an error ends the walk, and no damage makes it endless.
     pub fn walk(&self, visit: &mut dyn FnMut(&[u8], &Inode)) -> Result<(), Error> {
