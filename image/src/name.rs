@@ -119,12 +119,11 @@ impl Reference {
 
     /// [`Reference::familiar`] without tag and digest: `busybox`.
     pub fn familiar_name(&self) -> String {
-        if self.domain == DEFAULT_DOMAIN {
-            let short = self.repository.strip_prefix(OFFICIAL).filter(|short| !short.contains('/'));
-            short.unwrap_or(&self.repository).to_owned()
-        } else {
-            self.name()
-        }
+        let short = self.repository.strip_prefix(OFFICIAL).filter(|short| !short.contains('/'));
+        let short = short.unwrap_or(&self.repository);
+        // Shortened, some would be read as the name of another repository, on a registry called as their first part.
+        let ambiguous = short.split_once('/').is_some_and(|(first, _)| is_domain(first));
+        if self.domain == DEFAULT_DOMAIN && !ambiguous { short.to_owned() } else { self.name() }
     }
 
     fn suffix(&self) -> String {

@@ -73,10 +73,18 @@ fn bad_registries_tags_and_digests_are_refused() {
 }
 
 #[test]
-fn only_a_name_of_one_part_is_shortened() {
-    let name: Reference = "docker.io/library/busybox/part".parse().unwrap();
-    assert_eq!(name.to_string(), "library/busybox/part:latest");
-    assert_eq!(name.to_string().parse::<Reference>().unwrap(), name);
+fn a_name_is_shortened_only_if_it_still_means_the_same() {
+    for (full, short) in [
+        ("docker.io/library/busybox", "busybox:latest"),
+        ("docker.io/a/b", "a/b:latest"),
+        ("docker.io/library/busybox/part", "library/busybox/part:latest"),
+        ("docker.io/evil.com/busybox", "docker.io/evil.com/busybox:latest"),
+        ("docker.io/localhost/busybox", "docker.io/localhost/busybox:latest"),
+    ] {
+        let name: Reference = full.parse().unwrap();
+        assert_eq!(name.to_string(), short);
+        assert_eq!(short.parse::<Reference>().unwrap(), name);
+    }
 }
 
 #[test]

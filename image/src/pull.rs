@@ -91,7 +91,7 @@ pub enum Error {
         /// The image.
         name: String,
         /// Why.
-        source: ingest::Error,
+        source: Box<ingest::Error>,
     },
 }
 
@@ -129,7 +129,7 @@ pub fn pull(
         names: vec![reference.stored()],
     };
     let image = ingest::image(store, &wanted, &Source::Resumable(&open), progress, &incoming);
-    image.map_err(|source| Error::Content { name: pull.name.clone(), source })
+    image.map_err(|error| Error::Content { name: pull.name.clone(), source: Box::new(error) })
 }
 
 fn client(reference: &Reference, options: &PullOptions) -> Result<Client, Error> {

@@ -298,6 +298,40 @@ fn whiteouts_hide_what_lower_layers_have() {
 }
 
 #[test]
+fn what_a_layer_takes_from_those_below_is_what_the_kernel_shows() {
+    let lower = Mounted::layer(&tar([
+        Entry::directory("tmp").mode(0o1777).owner(1, 2).mtime(3).xattr("trusted.a", "b"),
+        Entry::file("tmp/target", data(5000)).mode(0o4755).owner(7, 8),
+        Entry::symlink("lib", "usr/lib"),
+        Entry::directory("usr/lib").mode(0o711),
+    ]));
+    let upper =
+        [Entry::file("tmp/new", "x"), Entry::link("lib/linked", "tmp/target"), Entry::file("lib/.wh.never", "")];
+    let upper = Mounted::layer_over(&tar(upper), &[&lower]);
+    let merged = Mounted::overlay(&upper, &lower);
+    let stat = |name: &str| fs::symlink_metadata(merged.path().join(name)).unwrap();
+    assert_eq!((stat("tmp").mode() & 0o7777, stat("tmp").uid(), stat("tmp").mtime()), (0o1777, 1, 3));
+    assert_eq!(xattrs(&merged.path().join("tmp"))["trusted.a"], b"b");
+    let linked = stat("usr/lib/linked");
+    assert_eq!((linked.ino(), linked.nlink()), (stat("tmp/target").ino(), 2));
+    assert_eq!((linked.mode() & 0o7777, linked.uid()), (0o4755, 7));
+    assert_eq!(fs::read(merged.path().join("lib/linked")).unwrap(), data(5000));
+    assert!(stat("lib").is_symlink() && stat("usr/lib").mode() & 0o7777 == 0o711);
+}
+
+#[test]
+fn an_opaque_root_hides_everything_below() {
+    let lower = Mounted::layer(&tar([Entry::file("a", "1"), Entry::file("b/a", "1"), Entry::file("c/a", "1")]));
+    let upper = tar([Entry::file("b/b", "2"), Entry::file(".wh..wh..opq", "")]);
+    let merged = Mounted::overlay(&Mounted::layer_over(&upper, &[&lower]), &lower);
+    let found: Vec<PathBuf> = names(&merged.path());
+    assert_eq!(found, ["b", "b/b"].map(|name| merged.path().join(name)));
+    // What makes the whiteouts necessary: the mark itself does nothing at a root.
+    let marked = Mounted::overlay(&Mounted::layer(&upper), &lower);
+    assert!(marked.path().join("a").exists());
+}
+
+#[test]
 fn a_compressed_layer_arrives_too() {
     let packed = tar([Entry::file("file", data(300_000))]);
     let compressed = zstd::encode_all(Cursor::new(&packed), 3).unwrap();

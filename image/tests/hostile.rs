@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
-#[allow(dead_code, reason = "not all of it is for here")]
 mod tar_builder;
 
 use std::collections::BTreeMap;

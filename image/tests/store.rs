@@ -379,7 +379,7 @@ fn pruning_takes_nothing_that_a_container_needs() {
     let image = add(&home, &Sample::new(32), "app:1");
     let other = add(&home, &Sample::new(33), "app:2");
     let layer = other.layers[0].clone();
-    let (id, kept) = (image.id.clone(), layer.clone());
+    let (id, kept) = (image.id, layer.clone());
     let used: Ask<'_> = &|| {
         let user = || "container x".to_owned();
         Ok(InUse { images: [(id.clone(), user())].into(), layers: [(kept.clone(), user())].into() })

@@ -6,7 +6,7 @@ use config::size;
 use image::store::Pruned;
 
 use super::in_use::in_use;
-use super::{Context, filter, history, images, inspect, load, pull, rmi, save, tag, ui};
+use super::{Context, filter, history, images, inspect, load, pull, push, rmi, save, tag, ui};
 
 /// Manage images
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,7 @@ enum Verb {
     #[command(visible_alias = "list")]
     Ls(images::Arguments),
     Pull(pull::Arguments),
+    Push(push::Arguments),
     #[command(visible_alias = "remove")]
     Rm(rmi::Arguments),
     Inspect(inspect::Arguments),
@@ -48,6 +49,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     match &arguments.verb {
         Verb::Ls(arguments) => images::run(context, arguments),
         Verb::Pull(arguments) => pull::run(context, arguments),
+        Verb::Push(arguments) => push::run(context, arguments),
         Verb::Rm(arguments) => rmi::run(context, arguments),
         Verb::Inspect(arguments) => inspect::run(context, arguments),
         Verb::History(arguments) => history::run(context, arguments),

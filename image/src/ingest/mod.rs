@@ -17,8 +17,9 @@ use crate::{Digest, Image, Progress, Store, digest};
 
 /// Layers worked on at once: enough to hide the latency of a registry, few enough for a small machine's memory.
 const PARALLEL: usize = 4;
-/// How often an image is begun again because what it relied on was removed meanwhile.
-const ROUNDS: u32 = 3;
+/// How often an image is begun again because what it relied on was removed meanwhile: four processes that do nothing but
+/// add and remove the same images got in the way of one another three times running now and then.
+const ROUNDS: u32 = 10;
 
 /// Why a layer did not come in.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ mod erofs;
 mod path;
 mod pipeline;
 mod stack;
-mod tar;
+pub(crate) mod tar;
 mod tree;
 mod whiteout;
 mod xattr;

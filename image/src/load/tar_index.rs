@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::Error;
+use crate::layer::tar::{Header, Records};
 
 /// The unit of everything in a tar file.
 const BLOCK: u64 = 512;
@@ -44,7 +45,7 @@ pub(super) struct TarIndex {
 struct Extensions {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    size: Option<u64>,
+    pax: Records,
 }
 
 impl TarIndex {
@@ -67,17 +68,16 @@ impl TarIndex {
                 break;
             }
             let damaged = || Error::Damaged(format!("the header at byte {offset} is not one of a tar file"));
-            if !checksum_fits(&header) {
-                return Err(if count == 0 { Error::NotAnArchive } else { damaged() });
-            }
+            let header = Header::new(header).map_err(|_| if count == 0 { Error::NotAnArchive } else { damaged() })?;
             count += 1;
             if count > MAX_ENTRIES {
                 return Err(Error::Damaged(format!("it has more than {MAX_ENTRIES} entries")));
             }
-            let kind = field(&header, 156, 1).first().copied().unwrap_or_default();
-            let stated = number(field(&header, 124, 12)).ok_or_else(damaged)?;
+            let kind = header.kind();
+            let stated = header.size().map_err(|_| damaged())?;
             let extension = matches!(kind, b'L' | b'K' | b'x' | b'g');
-            let size = if extension { stated } else { extensions.size.unwrap_or(stated) };
+            let overridden = extensions.pax.size().map_err(|_| damaged())?.filter(|_| !extension);
+            let size = overridden.unwrap_or(stated);
             // Links and folders have no content, whatever they say.
             let size = if matches!(kind, b'1'..=b'6') { 0 } else { size };
             let content = offset.saturating_add(BLOCK);
@@ -92,13 +92,16 @@ impl TarIndex {
                 match kind {
                     b'L' => extensions.name = Some(until_zero(&data).to_vec()),
                     b'K' => extensions.link = Some(until_zero(&data).to_vec()),
-                    b'x' => extensions.read_pax(&data).ok_or_else(damaged)?,
+                    b'x' => {
+                        extensions.pax = Records::read(&data).map_err(|_| damaged())?;
+                        extensions.pax.size().map_err(|_| damaged())?;
+                    }
                     _ => {}
                 }
             } else {
-                let Extensions { name, link, .. } = std::mem::take(&mut extensions);
-                let name = name.unwrap_or_else(|| header_name(&header));
-                let link = link.unwrap_or_else(|| until_zero(field(&header, 157, 100)).to_vec());
+                let Extensions { name, link, pax } = std::mem::take(&mut extensions);
+                let name = pax.path().map(<[u8]>::to_vec).or(name).unwrap_or_else(|| header.name());
+                let link = pax.link().map(<[u8]>::to_vec).or(link).unwrap_or_else(|| header.link());
                 if let Some(name) = resolve("", &name) {
                     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
                     let entry = match kind {
@@ -129,27 +132,6 @@ impl TarIndex {
     }
 }
 
-impl Extensions {
-    /// Records are `LENGTH KEY=VALUE\n`, the length that of the whole record.
-    fn read_pax(&mut self, mut data: &[u8]) -> Option<()> {
-        while !data.is_empty() {
-            let space = data.iter().position(|byte| *byte == b' ')?;
-            let length: usize = std::str::from_utf8(data.get(..space)?).ok()?.parse().ok()?;
-            let record = data.get(space.checked_add(1)?..length)?.strip_suffix(b"\n")?;
-            data = data.get(length..)?;
-            let equals = record.iter().position(|byte| *byte == b'=')?;
-            let (key, value) = (record.get(..equals)?, record.get(equals.checked_add(1)?..)?);
-            match key {
-                b"path" => self.name = Some(value.to_vec()),
-                b"linkpath" => self.link = Some(value.to_vec()),
-                b"size" => self.size = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
-                _ => {}
-            }
-        }
-        Some(())
-    }
-}
-
 /// The plain name of `path` seen from `folder`, without `.`, `..` and empty parts; `None` if it leaves the archive, is
 /// too long or is not text.
 fn resolve(folder: &str, path: &[u8]) -> Option<String> {
@@ -169,41 +151,8 @@ fn resolve(folder: &str, path: &[u8]) -> Option<String> {
     (name.len() <= MAX_NAME).then_some(name)
 }
 
-fn field(header: &[u8], start: usize, length: usize) -> &[u8] {
-    header.get(start..start.saturating_add(length)).unwrap_or_default()
-}
-
 fn until_zero(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
-fn header_name(header: &[u8]) -> Vec<u8> {
-    let name = until_zero(field(header, 0, 100));
-    let prefix = until_zero(field(header, 345, 155));
-    // GNU's old magic has other things where POSIX has the prefix.
-    if field(header, 257, 6) != b"ustar\0" || prefix.is_empty() {
-        return name.to_vec();
-    }
-    [prefix, b"/", name].concat()
-}
-
-/// Octal, or GNU's base 256 for what is too large for it.
-fn number(bytes: &[u8]) -> Option<u64> {
-    match bytes.split_first() {
-        Some((0x80, rest)) => rest.iter().try_fold(0u64, |sum, byte| sum.checked_mul(256)?.checked_add((*byte).into())),
-        _ => {
-            let digits = until_zero(bytes).trim_ascii();
-            let digit = |sum: u64, byte: &u8| sum.checked_mul(8)?.checked_add(char::from(*byte).to_digit(8)?.into());
-            digits.iter().try_fold(0u64, digit)
-        }
-    }
-}
-
-/// The sum of all bytes, those of the checksum itself taken as spaces.
-fn checksum_fits(header: &[u8]) -> bool {
-    let byte = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) };
-    let sum: u64 = header.iter().enumerate().map(byte).sum();
-    number(field(header, 148, 8)) == Some(sum)
 }
 
 #[cfg(test)]

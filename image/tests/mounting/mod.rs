@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use coracle_image::layer::{Base, Limits, write};
+use coracle_image::layer::{Base, Limits, Stack, write};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -28,12 +28,23 @@ impl Mounted {
         Mounted::stream(&mut &*tar)
     }
 
+    /// A layer of this tar, written with those below it known, lowest first.
+    pub fn layer_over(tar: &[u8], below: &[&Mounted]) -> Mounted {
+        let files = below.iter().map(|layer| File::open(layer.folder.path().join("image")).unwrap());
+        let stack = Stack::open(files.collect()).unwrap();
+        Mounted::written(&mut &*tar, Base::Layers(&stack))
+    }
+
     /// A layer of the tar that is read here.
     pub fn stream(tar: &mut dyn Read) -> Mounted {
+        Mounted::written(tar, Base::Nothing)
+    }
+
+    fn written(tar: &mut dyn Read, base: Base<'_>) -> Mounted {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         let file = File::create_new(&image).unwrap();
-        let summary = write(tar, &file, &Limits::default(), Base::Nothing).unwrap();
+        let summary = write(tar, &file, &Limits::default(), base).unwrap();
         assert_eq!(summary.image_bytes, file.metadata().unwrap().len());
         let mounted = Mounted::new(folder);
         match mount_erofs(&image, &mounted.path()) {

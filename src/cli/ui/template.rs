@@ -71,7 +71,8 @@ pub(crate) fn print(form: &Form, rows: &[Value], columns: &[Column], heads: &[Co
             let cell = |row: &Value, field: &str| evaluate::print(row.get(field).unwrap_or(&Value::Null));
             let line = |row: &Value| columns.iter().map(|(_, field)| cell(row, field)).collect();
             let head = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
-            super::data(align(std::iter::once(head).chain(rows.iter().map(line)).collect()).as_bytes())
+            let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(line)).collect();
+            super::data(align(&lines).as_bytes())
         }
         Form::Columns(template) => {
             let named = |field: &str| {
@@ -86,7 +87,8 @@ pub(crate) fn print(form: &Form, rows: &[Value], columns: &[Column], heads: &[Co
             let rendered: Result<Vec<String>> =
                 std::iter::once(&Value::Object(head)).chain(rows).map(|row| template.render(row)).collect();
             let cells = |line: String| line.split('\t').map(str::to_owned).collect();
-            super::data(align(rendered?.into_iter().map(cells).collect()).as_bytes())
+            let lines: Vec<Vec<String>> = rendered?.into_iter().map(cells).collect();
+            super::data(align(&lines).as_bytes())
         }
     }
 }
@@ -94,12 +96,12 @@ pub(crate) fn print(form: &Form, rows: &[Value], columns: &[Column], heads: &[Co
 /// Spaces between two columns, as Docker has them.
 const GAP: usize = 3;
 
-fn align(rows: Vec<Vec<String>>) -> String {
+fn align(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or_default()).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);

@@ -72,7 +72,7 @@ fn what_is_wrong_with_a_template_is_said() {
 #[test]
 fn rows_are_aligned() {
     let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), "c".to_owned()]];
-    assert_eq!(align(rows.to_vec()), "A      B\nlong   c\n");
+    assert_eq!(align(&rows), "A      B\nlong   c\n");
     assert!(matches!(Form::parse("table").unwrap(), Form::Table));
     assert!(matches!(Form::parse("table {{.ID}}").unwrap(), Form::Columns(_)));
     assert!(Form::parse("").is_err());

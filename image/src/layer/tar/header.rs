@@ -4,13 +4,13 @@ use super::input::Block;
 use super::{Error, number};
 
 /// A header with a valid checksum.
-pub(super) struct Header {
+pub(crate) struct Header {
     block: Block,
 }
 
 impl Header {
     /// Takes a block as a header if its checksum holds. Some old writers summed signed bytes, as other readers allow.
-    pub(super) fn new(block: Block) -> Result<Header, Error> {
+    pub(crate) fn new(block: Block) -> Result<Header, Error> {
         let header = Header { block };
         let stored = header.number("checksum", 148, 8)?;
         let (mut unsigned, mut signed) = (0i64, 0i64);
@@ -23,7 +23,7 @@ impl Header {
     }
 
     /// The type flag.
-    pub(super) fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         self.block[156]
     }
 
@@ -33,7 +33,7 @@ impl Header {
     }
 
     /// The name; ustar has its beginning in a field of its own.
-    pub(super) fn name(&self) -> Vec<u8> {
+    pub(crate) fn name(&self) -> Vec<u8> {
         let name = self.text(0, 100);
         match self.text(345, 155) {
             prefix if self.is_ustar() && !prefix.is_empty() => [prefix, b"/", name].concat(),
@@ -42,7 +42,7 @@ impl Header {
     }
 
     /// Target of a link.
-    pub(super) fn link(&self) -> Vec<u8> {
+    pub(crate) fn link(&self) -> Vec<u8> {
         self.text(157, 100).to_vec()
     }
 
@@ -59,7 +59,7 @@ impl Header {
         self.number("gid", 116, 8)
     }
 
-    pub(super) fn size(&self) -> Result<u64, Error> {
+    pub(crate) fn size(&self) -> Result<u64, Error> {
         u64::try_from(self.number("size", 124, 12)?).map_err(|_| Error::Number { field: "size" })
     }
 

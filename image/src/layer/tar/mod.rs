@@ -12,12 +12,12 @@ mod sparse;
 
 use std::io::{self, Read};
 
-use self::header::Header;
 use self::input::Input;
-use self::pax::Records;
 
 pub use self::entry::Time;
 pub(super) use self::entry::{Entry, Kind};
+pub(crate) use self::header::Header;
+pub(crate) use self::pax::Records;
 pub(super) use self::sparse::Region;
 
 /// The unit of everything in a tar stream.

@@ -28,7 +28,7 @@ pub(super) enum Sparse {
 
 /// The records of extended headers; later ones go before earlier ones.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     values: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Format 0.0 repeats two records; these are their values in order.
     pieces: Vec<u64>,
@@ -36,7 +36,7 @@ pub(super) struct Records {
 
 impl Records {
     /// Reads the header of one entry. An empty value is as good as no record.
-    pub(super) fn read(mut data: &[u8]) -> Result<Records, Error> {
+    pub(crate) fn read(mut data: &[u8]) -> Result<Records, Error> {
         let mut records = Records::default();
         while let Some((key, value, rest)) = split(data)? {
             data = rest;
@@ -67,16 +67,16 @@ impl Records {
         Ok(())
     }
 
-    pub(super) fn path(&self) -> Option<&[u8]> {
+    pub(crate) fn path(&self) -> Option<&[u8]> {
         // Formats 0.1 and 1.0 of sparse files put a made-up name into `path`.
         self.value(b"GNU.sparse.name").or_else(|| self.value(b"path"))
     }
 
-    pub(super) fn link(&self) -> Option<&[u8]> {
+    pub(crate) fn link(&self) -> Option<&[u8]> {
         self.value(b"linkpath")
     }
 
-    pub(super) fn size(&self) -> Result<Option<u64>, Error> {
+    pub(crate) fn size(&self) -> Result<Option<u64>, Error> {
         self.parse(b"size", number::decimal)
     }
 
