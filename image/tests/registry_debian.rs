@@ -55,6 +55,8 @@ fn what_is_pushed_is_pulled_by_tag_and_by_digest() {
     assert_eq!(pull_into(&there, &name).id, sample.id());
     let by_digest = format!("{}/some/app@{digest}", debian.host());
     assert_eq!(pull_into(&Home::new(), &by_digest).id, sample.id());
+    let client = Client::new(&reference(&name), &options()).unwrap();
+    assert_eq!(client.digest(&reference(&name)).unwrap(), Some(digest.clone()));
     // Everything is there: nothing is sent but the manifest.
     push(&here.store, "app:1", &reference(&name), &push_options(options()), &Silent).unwrap();
     let wrong = reference(&format!("{}/some/app@{}", debian.host(), Digest::of(b"other")));
