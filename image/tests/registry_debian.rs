@@ -154,7 +154,7 @@ fn referrers_are_kept_under_a_tag_by_a_registry_without_a_list() {
     let client = Client::new(&name, &options()).unwrap();
     let (config, _) = client.upload(&Upload { source: &Bytes(b"{}"), known: None, advance: &|_| {} }).unwrap();
     let config = Descriptor::new("application/vnd.example", config, 2);
-    let subject = Manifest::new(config.clone(), Vec::new());
+    let subject = Manifest::new(config, Vec::new());
     let bytes = serde_json::to_vec(&subject).unwrap();
     let digest = client.put_manifest("1", &bytes, MANIFEST).unwrap();
     assert_eq!(client.referrers(&digest, None).unwrap(), []);
