@@ -55,6 +55,8 @@ fn what_is_pushed_is_pulled_by_tag_and_by_digest() {
     assert_eq!(pull_into(&there, &name).id, sample.id());
     let by_digest = format!("{}/some/app@{digest}", debian.host());
     assert_eq!(pull_into(&Home::new(), &by_digest).id, sample.id());
+    let client = Client::new(&reference(&name), &options()).unwrap();
+    assert_eq!(client.digest(&reference(&name)).unwrap(), Some(digest.clone()));
     // Everything is there: nothing is sent but the manifest.
     push(&here.store, "app:1", &reference(&name), &push_options(options()), &Silent).unwrap();
     let wrong = reference(&format!("{}/some/app@{}", debian.host(), Digest::of(b"other")));
@@ -152,7 +154,7 @@ fn referrers_are_kept_under_a_tag_by_a_registry_without_a_list() {
     let client = Client::new(&name, &options()).unwrap();
     let (config, _) = client.upload(&Upload { source: &Bytes(b"{}"), known: None, advance: &|_| {} }).unwrap();
     let config = Descriptor::new("application/vnd.example", config, 2);
-    let subject = Manifest::new(config.clone(), Vec::new());
+    let subject = Manifest::new(config, Vec::new());
     let bytes = serde_json::to_vec(&subject).unwrap();
     let digest = client.put_manifest("1", &bytes, MANIFEST).unwrap();
     assert_eq!(client.referrers(&digest, None).unwrap(), []);

@@ -179,7 +179,11 @@ fn read_body(input: &mut impl BufRead, headers: &HashMap<String, String>) -> Opt
 fn serve(stream: impl Read + Write, log: &Mutex<Vec<Request>>, answer: &(dyn Fn(&Request) -> Response + Sync)) {
     let mut input = BufReader::new(stream);
     let mut lines = input.by_ref().lines().map_while(Result::ok);
-    let Some(first) = lines.next() else { return };
+    let Some(first) = lines.next() else {
+        // As real ones answer what is no HTTP, for example TLS. Whoever only closed the connection does not see it.
+        let _ = input.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+        return;
+    };
     let mut words = first.split(' ').map(str::to_owned);
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return };
     let headers = lines.take_while(|line| !line.is_empty());
