@@ -68,7 +68,7 @@ fn a_hard_link_into_a_lower_layer_has_the_content_of_its_own_image() {
 fn a_lowest_layer_without_its_folders_does_not_stand_for_itself_higher_up() {
     let home = Home::new();
     let bare = tar(&[file("d/f", "x")]);
-    let lowest = load_as(&home, &Sample::of(&[bare.clone()]), "lowest").unwrap();
+    let lowest = load_as(&home, &Sample::of(std::slice::from_ref(&bare)), "lowest").unwrap();
     let base = tar(&[folder("d"), file("d/g", "y")]);
     let above = load_as(&home, &Sample::of(&[base, bare]), "above").unwrap();
     assert_ne!(lowest.layers[0], above.layers[1]);
