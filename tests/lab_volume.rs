@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use lab::{good, run};
+use lab::{coracle, good, run};
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -102,4 +102,43 @@ fn what_a_container_writes_to_its_root_is_its_own() {
     assert_eq!(run(&["busybox", "sh", "-c", "echo x > /etc/passwd"]).code, 0);
     assert!(run(&["busybox", "cat", "/etc/passwd"]).stdout.starts_with("root:"));
     assert_eq!(good(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_volume_has_a_life_of_its_own() {
+    assert_eq!(good(&["volume", "create", "--label", "tier=back", "own"]), "own");
+    assert_eq!(good(&["volume", "create", "own"]), "own", "one that is there stays");
+    assert_eq!(good(&["volume", "inspect", "-f", "{{.Name}} {{.Labels.tier}} {{.Driver}}", "own"]), "own back local");
+    let data = good(&["volume", "inspect", "--format", "{{.Mountpoint}}", "own"]);
+    assert_eq!(good(&["volume", "ls", "-q", "-f", "label=tier=back"]), "own");
+    assert_eq!(good(&["volume", "ls", "-f", "name=own"]), "DRIVER    VOLUME NAME\nlocal     own");
+
+    assert_eq!(good(&["run", "--name", "user", "-v", "own:/data", "busybox", "touch", "/data/file"]), "");
+    assert!(Path::new(&data).join("file").exists());
+    let done = coracle(&["volume", "rm", "own"]);
+    assert!(done.code == 1 && done.stderr.contains("in use"), "{done:?}");
+    assert_eq!(good(&["volume", "ls", "-q", "-f", "dangling=true", "-f", "label=tier"]), "");
+    assert_eq!(good(&["rm", "user"]), "user");
+    assert_eq!(good(&["volume", "ls", "-q", "-f", "dangling=true", "-f", "label=tier"]), "own");
+    assert_eq!(good(&["volume", "rm", "own"]), "own");
+    assert!(!Path::new(&data).exists());
+    assert_eq!(coracle(&["volume", "rm", "own"]).code, 1);
+    assert_eq!(good(&["volume", "rm", "-f", "own"]), "own");
+    let done = coracle(&["volume", "inspect", "own"]);
+    assert_eq!((done.code, done.stdout.as_str()), (1, "[]\n"));
+}
+
+#[test]
+fn volumes_that_nobody_named_are_cleared_away() {
+    let random = good(&["volume", "create"]);
+    assert_eq!((random.len(), good(&["volume", "create", "--label", "keep", "named"]).as_str()), (64, "named"));
+    assert_eq!(coracle(&["volume", "prune"]).code, 1, "nobody can be asked");
+    let said = good(&["volume", "prune", "-f"]);
+    assert!(said.contains(&format!("Deleted Volumes:\n{random}\n\nTotal reclaimed space: ")), "{said}");
+    assert_eq!(
+        good(&["volume", "prune", "-af", "--filter", "label!=keep", "--filter", "label=keep"]),
+        "Total reclaimed space: 0B"
+    );
+    assert!(good(&["volume", "prune", "-af", "--filter", "label=keep"]).contains("named"));
+    assert_eq!(good(&["volume", "ls", "-q", "-f", "label=keep"]), "");
 }

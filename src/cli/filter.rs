@@ -1,5 +1,6 @@
 //! `--filter`: which images are meant, by name, age, label.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -80,13 +81,20 @@ pub(super) fn prune(texts: &[String], all: bool) -> Result<PruneOptions> {
     Ok(options)
 }
 
-fn split(text: &str) -> Result<(&str, &str)> {
+/// Reads `KEY=VALUE`.
+pub(super) fn split(text: &str) -> Result<(&str, &str)> {
     let (key, value) = text.split_once('=').with_context(|| format!("{text:?} is not a filter: write KEY=VALUE"))?;
     ensure!(!value.is_empty(), "The filter {key} has no value");
     Ok((key, value))
 }
 
-fn boolean(text: &str) -> Result<bool> {
+/// Whether the labels of a container or volume have this one.
+pub(super) fn has(labels: &BTreeMap<String, String>, label: &Label) -> bool {
+    labels.get(&label.key).is_some_and(|found| label.value.as_ref().is_none_or(|value| value == found))
+}
+
+/// Reads a yes or no.
+pub(super) fn boolean(text: &str) -> Result<bool> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
@@ -95,7 +103,7 @@ fn boolean(text: &str) -> Result<bool> {
 }
 
 /// A moment: RFC 3339, a date, seconds since 1970, or how long ago it was (`24h`, `10m`).
-fn until(text: &str) -> Result<SystemTime> {
+pub(super) fn until(text: &str) -> Result<SystemTime> {
     let seconds = || text.parse::<u64>().ok().and_then(|s| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s)));
     let date = || parse_time(&format!("{text}T00:00:00Z"));
     let ago = || humantime::parse_duration(text).ok().and_then(|ago| SystemTime::now().checked_sub(ago));

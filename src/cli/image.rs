@@ -23,7 +23,7 @@ enum Verb {
     Push(push::Arguments),
     #[command(visible_alias = "remove")]
     Rm(rmi::Arguments),
-    Inspect(inspect::Arguments),
+    Inspect(inspect::OfOneKind),
     History(history::Arguments),
     Tag(tag::Arguments),
     Save(save::Arguments),
@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Verb::Pull(arguments) => pull::run(context, arguments),
         Verb::Push(arguments) => push::run(context, arguments),
         Verb::Rm(arguments) => rmi::run(context, arguments),
-        Verb::Inspect(arguments) => inspect::run(context, arguments),
+        Verb::Inspect(arguments) => inspect::of_images(context, arguments),
         Verb::History(arguments) => history::run(context, arguments),
         Verb::Tag(arguments) => tag::run(context, arguments),
         Verb::Save(arguments) => save::run(context, arguments),

@@ -1,4 +1,6 @@
-//! `coracle inspect`: all that is known of an image, in Docker's words.
+//! `coracle inspect`: all that is known of a container or an image, in Docker's words.
+
+mod container;
 
 use anyhow::{Context as _, Result, ensure};
 use image::{Image, Reference, Store};
@@ -7,8 +9,9 @@ use serde_json::Value;
 
 use super::ui::template::Template;
 use super::{Context, PARTLY, ui};
+use crate::container::catalogue;
 
-/// Show all that is known of images
+/// Show all that is known of containers and images
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Print what this template makes of each instead
@@ -17,7 +20,18 @@ pub(super) struct Arguments {
     /// What the names are names of
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Kind>,
-    /// The images
+    /// Containers and images; a name that is both means the container
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Show all that is known
+#[derive(Debug, clap::Args)]
+pub(super) struct OfOneKind {
+    /// Print what this template makes of each instead
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Their names
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
 }
@@ -78,12 +92,24 @@ struct Descriptor {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
-    ensure!(arguments.kind != Some(Kind::Container), "Containers cannot be inspected yet, only images");
-    let store = context.store()?;
-    let template = arguments.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
+    show(context, arguments.format.as_deref(), arguments.kind, &arguments.names)
+}
+
+/// `coracle container inspect`
+pub(super) fn of_containers(context: &Context, arguments: &OfOneKind) -> Result<u8> {
+    show(context, arguments.format.as_deref(), Some(Kind::Container), &arguments.names)
+}
+
+/// `coracle image inspect`
+pub(super) fn of_images(context: &Context, arguments: &OfOneKind) -> Result<u8> {
+    show(context, arguments.format.as_deref(), Some(Kind::Image), &arguments.names)
+}
+
+fn show(context: &Context, format: Option<&str>, kind: Option<Kind>, names: &[String]) -> Result<u8> {
+    let template = format.filter(|format| *format != "json").map(Template::parse).transpose()?;
     let (mut found, mut code) = (Vec::new(), 0);
-    for name in &arguments.names {
-        match describe(&store, name) {
+    for name in names {
+        match find(context, kind, name) {
             Ok(description) => found.push(description),
             Err(error) => {
                 ui::error(&error);
@@ -91,12 +117,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             }
         }
     }
-    match (template, arguments.format.is_some()) {
+    match (template, format.is_some()) {
         (Some(template), _) => {
-            for description in found {
-                let rendered = template.render(&serde_json::to_value(&description)?)?;
-                ui::line(&rendered)?;
-            }
+            found.iter().try_for_each(|found| ui::line(&template.render(&serde_json::to_value(found)?)?))?;
         }
         (None, true) => ui::json_lines(found.iter())?,
         (None, false) => ui::json_pretty(&found)?,
@@ -104,12 +127,35 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     Ok(code)
 }
 
-fn describe(store: &Store, name: &str) -> Result<Description> {
-    let image = store.find(name)?.with_context(|| format!("There is no image {name} here"))?;
-    let raw: serde_json::Map<String, Value> = serde_json::from_slice(&store.config_of(&image)?)?;
+/// What is found under a name.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found {
+    Container(Box<container::Description>),
+    Image(Box<Description>),
+}
+
+/// What is known of the container, or else the image, of this name.
+fn find(context: &Context, kind: Option<Kind>, name: &str) -> Result<Found> {
+    if kind != Some(Kind::Image)
+        && let Some(found) = catalogue::look(&context.folders, name)?
+    {
+        return Ok(Found::Container(Box::new(container::describe(&context.folders, &found))));
+    }
+    ensure!(kind != Some(Kind::Container), "No such container: {name}");
+    let store = context.store()?;
+    let image = store.find(name)?.with_context(|| match kind {
+        Some(_) => format!("There is no image {name} here"),
+        None => format!("There is no container and no image {name} here"),
+    })?;
+    Ok(Found::Image(Box::new(describe(&store, &image)?)))
+}
+
+fn describe(store: &Store, image: &Image) -> Result<Description> {
+    let raw: serde_json::Map<String, Value> = serde_json::from_slice(&store.config_of(image)?)?;
     let text = |key: &str| raw.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let config = raw.get("config").filter(|config| config.is_object()).cloned();
-    let (tags, digests) = names(&image);
+    let (tags, digests) = names(image);
     Ok(Description {
         id: image.id.to_string(),
         repo_tags: tags,

@@ -1,5 +1,7 @@
 //! The words of the command line: one verb, one file.
 
+mod container;
+mod create;
 mod doctor;
 mod filter;
 mod glob;
@@ -17,15 +19,19 @@ mod ps;
 mod pull;
 mod push;
 mod registry;
+mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod start;
 mod stop;
 mod system;
 mod tag;
 pub(crate) mod ui;
 mod version;
+mod volume;
 mod wait;
 
 use std::ffi::OsString;
@@ -73,6 +79,11 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Arguments),
+    Create(create::Arguments),
+    Start(start::Arguments),
+    Restart(restart::Arguments),
+    Rename(rename::Arguments),
+    Container(container::Arguments),
     Ps(ps::Arguments),
     Logs(logs::Arguments),
     Stop(stop::Arguments),
@@ -93,6 +104,7 @@ enum Verb {
     Login(login::Arguments),
     Logout(logout::Arguments),
     Doctor(doctor::Arguments),
+    Volume(volume::Arguments),
     Version(version::Arguments),
 }
 
@@ -140,9 +152,18 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { FAILED } else { 0 });
         }
     };
-    let failed = if matches!(cli.verb, Verb::Run(_)) { FAILED } else { PARTLY };
+    let failed = match &cli.verb {
+        Verb::Run(_) => FAILED,
+        Verb::Container(arguments) if arguments.is_run() => FAILED,
+        _ => PARTLY,
+    };
     let code = Context::new(cli.global).and_then(|context| match cli.verb {
         Verb::Run(arguments) => run::run(&context, arguments),
+        Verb::Create(arguments) => create::run(&context, arguments),
+        Verb::Start(arguments) => start::run(&context, &arguments),
+        Verb::Restart(arguments) => restart::run(&context, &arguments),
+        Verb::Rename(arguments) => rename::run(&context, &arguments),
+        Verb::Container(arguments) => container::run(&context, arguments),
         Verb::Ps(arguments) => ps::run(&context, &arguments),
         Verb::Logs(arguments) => logs::run(&context, &arguments),
         Verb::Stop(arguments) => stop::run(&context, &arguments),
@@ -163,6 +184,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         Verb::Login(arguments) => login::run(&context, &arguments),
         Verb::Logout(arguments) => logout::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&context, &arguments),
+        Verb::Volume(arguments) => volume::run(&context, &arguments),
         Verb::Version(arguments) => version::run(&arguments),
     });
     let code = code.unwrap_or_else(|error| {

@@ -6,7 +6,6 @@ use nix::sys::signal::Signal;
 use super::{Context, each, stop};
 use crate::container::catalogue;
 use crate::container::control::Request;
-use crate::container::record::Status;
 
 /// Remove containers
 #[derive(Debug, clap::Args)]
@@ -23,7 +22,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     each(&arguments.containers, |name| {
         let container = catalogue::find(&context.folders, name)?;
         let record = container.record;
-        if arguments.force && container.state.status != Status::Exited {
+        if arguments.force && catalogue::is_alive(&context.folders, &record.id)? {
             stop::stop(context, &record.id, &Request::Signal(Signal::SIGKILL as i32))?;
         }
         catalogue::remove(&context.folders, &record)?;

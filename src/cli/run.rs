@@ -1,5 +1,6 @@
-//! `coracle run`: a container, from a request to its exit code.
+//! `coracle run`: a container, from a request to its exit code; and what `create` and `start` share with it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +16,7 @@ use crate::container::attach::{self, Ended};
 use crate::container::control::Reply;
 use crate::container::record::Record;
 use crate::container::start::{self, Launched, Request};
-use crate::container::{catalogue, environment, terminal, volume};
+use crate::container::{catalogue, environment, terminal, volume, volumes};
 use crate::embedded;
 
 /// Exit code of an input device that is no terminal, as Docker has it.
@@ -24,12 +25,19 @@ const NOT_A_TERMINAL: u8 = 1;
 /// Run a command in a new container
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Remove the container when it ends
-    #[arg(long)]
-    rm: bool,
     /// Run in the background and print the container's id
     #[arg(short, long)]
     detach: bool,
+    #[command(flatten)]
+    container: Flags,
+}
+
+/// What a container is to be.
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
     /// Connect standard input
     #[arg(short, long)]
     interactive: bool,
@@ -66,6 +74,9 @@ pub(super) struct Arguments {
     /// Host name of the container
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// A note on the container
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
     /// Boot this kernel (an ELF vmlinux) instead of the embedded one
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -78,33 +89,59 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<u8> {
-    let interactive = arguments.interactive && !arguments.detach;
-    if arguments.tty && interactive && !terminal::is_on_stdin() {
-        ui::say("the input device is not a TTY");
-        return Ok(NOT_A_TERMINAL);
+    let Arguments { detach, container: flags } = arguments;
+    let raw = flags.tty && flags.interactive && !detach;
+    if raw && !terminal::is_on_stdin() {
+        return Ok(no_terminal());
     }
-    let raw = arguments.tty && interactive;
-    let (detached, pull_when) = (arguments.detach, arguments.pull);
-    let request = request(context, arguments)?;
-    vmm::host::check().context("This host cannot run a container")?;
-    if request.kernel.is_none() {
-        embedded::kernel(&context.folders)?;
-    }
-    let store = context.store()?;
-    let (image, hold) = image(context, &store, &request.image, pull_when)?;
-    let has_terminal = request.terminal.is_some();
-    let signals = if detached { None } else { Some(attach::hold_signals()?) };
-    let launched = start::launch(&context.folders, request, &image)?;
-    // From now on its record says that the container needs the image.
-    drop(hold);
+    let (prepared, signals) =
+        (prepare(context, flags, detach)?, if detach { None } else { Some(attach::hold_signals()?) });
+    let has_terminal = prepared.request.terminal.is_some();
+    let launched = start::launch(&context.folders, prepared.request, &prepared.image)?;
+    // From now on its record says that the container needs the image and the volumes.
+    drop(prepared.holds);
     match signals {
         None => wait_for_start(context, launched),
         Some(signals) => foreground(context, launched, &signals, has_terminal, raw),
     }
 }
 
+/// All that a container is made of.
+pub(super) struct Prepared {
+    pub(super) request: Request,
+    pub(super) image: Image,
+    /// Keep image and volumes until a record says that they are needed.
+    pub(super) holds: (Hold, volumes::Hold),
+}
+
+/// Checks everything that can be checked, and gets the image.
+pub(super) fn prepare(context: &Context, flags: Flags, detached: bool) -> Result<Prepared> {
+    let pull_when = flags.pull;
+    let volumes = volumes::Hold::take(&context.folders)?;
+    let request = request(context, flags, detached)?;
+    check_host(context, request.kernel.is_none())?;
+    let store = context.store()?;
+    let (image, hold) = image(context, &store, &request.image, pull_when)?;
+    Ok(Prepared { request, image, holds: (hold, volumes) })
+}
+
+/// Whether this host can run a container, the embedded kernel unpacked if that is the one.
+pub(super) fn check_host(context: &Context, embedded_kernel: bool) -> Result<()> {
+    vmm::host::check().context("This host cannot run a container")?;
+    if embedded_kernel {
+        embedded::kernel(&context.folders)?;
+    }
+    Ok(())
+}
+
+/// Says that there is no terminal for the container's.
+pub(super) fn no_terminal() -> u8 {
+    ui::say("the input device is not a TTY");
+    NOT_A_TERMINAL
+}
+
 /// Checks everything that can be checked before anything is made.
-fn request(context: &Context, arguments: Arguments) -> Result<Request> {
+fn request(context: &Context, arguments: Flags, detached: bool) -> Result<Request> {
     let mut words = arguments.words.into_iter();
     let image = words.next().context("No image was named")?;
     let volumes: Result<Vec<_>> = arguments.volume.iter().map(|text| volume::Request::parse(text)).collect();
@@ -132,11 +169,22 @@ fn request(context: &Context, arguments: Arguments) -> Result<Request> {
         kernel: arguments.kernel,
         terminal: arguments.tty.then(terminal::size),
         stdin: arguments.interactive,
-        detached: arguments.detach,
+        detached,
         remove: arguments.rm,
+        labels: labels(&arguments.label)?,
         // Last, because named volumes are made here.
         volumes: volumes.into_iter().map(|volume| volume.resolve(&context.folders)).collect::<Result<_>>()?,
     })
+}
+
+/// Reads `KEY=VALUE`, or `KEY` alone, whose value is empty; the last of one key counts.
+pub(super) fn labels(texts: &[String]) -> Result<BTreeMap<String, String>> {
+    let split = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        ensure!(!key.is_empty(), "{text:?} is not a label: write KEY=VALUE, or KEY alone");
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(split).collect()
 }
 
 fn memory(text: &str) -> Result<u64> {
@@ -184,20 +232,35 @@ fn image(context: &Context, store: &Store, name: &str, when: pull::When) -> Resu
 
 /// `-d`: prints the id as soon as the process runs.
 fn wait_for_start(context: &Context, launched: Launched) -> Result<u8> {
+    let id = launched.record.id.clone();
+    let code = until_started(context, launched)?;
+    if code == 0 {
+        ui::line(&id)?;
+    }
+    Ok(code)
+}
+
+/// Waits until the process runs; 0, or the exit code of a container that could not be started, which has been said.
+pub(super) fn until_started(context: &Context, launched: Launched) -> Result<u8> {
     let Launched { record, client, .. } = launched;
     loop {
         match client.reply()? {
-            Some(Reply::Started | Reply::Exited { .. }) => break,
+            Some(Reply::Started | Reply::Exited { .. }) => return Ok(0),
             Some(Reply::Failed { code, error }) => return Ok(failed(&record.name, code, &error)),
             Some(Reply::Done) => {}
             None => return Ok(monitor_gone(context, &record)),
         }
     }
-    ui::line(&record.id)?;
-    Ok(0)
 }
 
-fn foreground(context: &Context, launched: Launched, signals: &SignalFd, has_terminal: bool, raw: bool) -> Result<u8> {
+/// The container's streams and signals are ours, until it ends; its exit code.
+pub(super) fn foreground(
+    context: &Context,
+    launched: Launched,
+    signals: &SignalFd,
+    has_terminal: bool,
+    raw: bool,
+) -> Result<u8> {
     let Launched { record, client, streams } = launched;
     let raw = raw.then(terminal::Raw::enter).transpose().context("Cannot make the terminal raw")?;
     let ended = attach::run(&client, streams, signals, has_terminal);

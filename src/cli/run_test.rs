@@ -17,9 +17,10 @@ fn parse(line: &[&str]) -> Arguments {
 #[test]
 fn flags_after_the_image_belong_to_the_command() {
     let arguments = parse(&["--rm", "-it", "busybox", "-e", "ls", "-la", "--rm", "--", "--name"]);
-    assert!(arguments.rm && arguments.interactive && arguments.tty);
-    assert_eq!(arguments.words, ["busybox", "-e", "ls", "-la", "--rm", "--", "--name"]);
-    assert!(arguments.env.is_empty());
+    let flags = arguments.container;
+    assert!(flags.rm && flags.interactive && flags.tty);
+    assert_eq!(flags.words, ["busybox", "-e", "ls", "-la", "--rm", "--", "--name"]);
+    assert!(flags.env.is_empty());
 }
 
 #[test]
@@ -27,10 +28,11 @@ fn flags_are_dockers() {
     let line = "-d -m 1g --cpus 2 -e A=1 --env B -w /tmp -u 1:2 -v /a:/b --volume c:/d:ro --name web --hostname boat x";
     let arguments = parse(&line.split(' ').collect::<Vec<_>>());
     assert!(arguments.detach);
-    assert_eq!(arguments.env, ["A=1", "B"]);
-    assert_eq!(arguments.volume, ["/a:/b", "c:/d:ro"]);
-    assert_eq!(arguments.user.as_deref(), Some("1:2"));
-    assert_eq!(arguments.words, ["x"]);
+    let flags = arguments.container;
+    assert_eq!(flags.env, ["A=1", "B"]);
+    assert_eq!(flags.volume, ["/a:/b", "c:/d:ro"]);
+    assert_eq!(flags.user.as_deref(), Some("1:2"));
+    assert_eq!(flags.words, ["x"]);
 }
 
 #[test]
@@ -55,4 +57,11 @@ fn processors_are_whole() {
     for text in ["0", "-1", "65", "NaN", "inf", "two", ""] {
         assert!(processors(text).is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn a_label_without_a_value_has_an_empty_one() {
+    let read = labels(&["a=1=2".into(), "b".into(), "a=3".into()]).unwrap();
+    assert_eq!(read, [("a".into(), "3".into()), ("b".into(), String::new())].into());
+    assert!(labels(&["=x".into()]).is_err());
 }

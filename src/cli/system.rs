@@ -9,6 +9,8 @@ use clap::Subcommand;
 
 use super::Context;
 
+pub(super) use df::used;
+
 /// See to what is on disk
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -2,7 +2,6 @@
 
 pub(crate) mod age;
 pub(crate) mod progress;
-pub(crate) mod table;
 pub(crate) mod template;
 
 use std::io::{self, IsTerminal, Write};

@@ -80,11 +80,7 @@ impl Reservation {
                     reservation.name = candidate;
                     return Ok(reservation);
                 }
-                Some(other) if name.is_some() => bail!(
-                    "The name {candidate} is taken by container {}; remove that one (coracle rm {candidate}) or choose \
-                     another name",
-                    id::short(&other)
-                ),
+                Some(other) if name.is_some() => bail!(taken(&candidate, &other)),
                 Some(_) => {}
             }
         }
@@ -116,18 +112,25 @@ impl Drop for Reservation {
 
 /// The container that `text` means: a name, an id, or the beginning of an id that is no other's.
 pub(crate) fn find(folders: &Folders, text: &str) -> Result<Container> {
-    let missing = || anyhow!("No such container: {text}");
+    look(folders, text)?.with_context(|| format!("No such container: {text}"))
+}
+
+/// As [`find`]; `None` if there is no such container.
+pub(crate) fn look(folders: &Folders, text: &str) -> Result<Option<Container>> {
     if names::check(text).is_ok()
         && let Some(id) = owner(folders, text)
         && let Some(container) = load(folders, &id)?
+        && container.record.name == text
     {
-        return Ok(container);
+        return Ok(Some(container));
     }
-    ensure!(id::is_prefix(text), missing());
+    if !id::is_prefix(text) {
+        return Ok(None);
+    }
     let mut matching = ids(folders)?.into_iter().filter(|id| id.starts_with(text));
-    let found = matching.next().ok_or_else(missing)?;
+    let Some(found) = matching.next() else { return Ok(None) };
     ensure!(matching.next().is_none(), "More than one container's id begins with {text}; write more of it");
-    load(folders, &found)?.ok_or_else(missing)
+    load(folders, &found)
 }
 
 /// All containers, newest first.
@@ -151,13 +154,72 @@ pub(crate) fn remove(folders: &Folders, record: &Record) -> Result<()> {
 /// Removes a container whose lock the caller holds.
 pub(crate) fn remove_locked(folders: &Folders, record: &Record, lock: Lock) -> Result<()> {
     let folder = folder(folders, &record.id);
+    // It may have another name by now.
+    let name = Record::read(&folder).ok().flatten().map_or_else(|| record.name.clone(), |record| record.name);
     // Without its record the container is gone, even if the power fails before the rest is.
     ignore_absent(fs::remove_file(folder.join(record::SPEC)))
         .and_then(|()| ignore_absent(fs::remove_dir_all(&folder)))
         .with_context(|| format!("Cannot remove {}", folder.display()))?;
-    discard(folders, &record.id, &record.name);
+    discard(folders, &record.id, &name);
     drop(lock);
     Ok(())
+}
+
+/// Lets go of a container that stays and does not run.
+pub(crate) fn rest(folders: &Folders, id: &str, lock: Lock) {
+    remove_run_folder(folders, id);
+    drop(lock);
+}
+
+/// Gives a container another name. One that runs goes on; its processes on the host keep the old name.
+pub(crate) fn rename(folders: &Folders, record: &Record, name: &str) -> Result<()> {
+    names::check(name)?;
+    let folder = folder(folders, &record.id);
+    let _guard = names_guard(&folder).with_context(|| format!("Cannot lock the container {}", record.name))?;
+    // Read again: until the guard was ours, others may have been at work.
+    let Some(mut record) = Record::read(&folder)? else { bail!("No such container: {}", record.name) };
+    ensure!(record.name != name, "The container is called {name} already");
+    if let Some(other) = reserve(folders, name, &record.id)? {
+        bail!(taken(name, &other));
+    }
+    let old = std::mem::replace(&mut record.name, name.to_owned());
+    if let Err(error) = record.write(&folder) {
+        free(folders, name, Some(&record.id)).with_context(|| format!("Cannot free the name {name}"))?;
+        return Err(error);
+    }
+    free(folders, &old, Some(&record.id)).with_context(|| format!("Cannot free the name {old}"))?;
+    let names = names_folder(folders);
+    record::sync_folder(&names).with_context(|| format!("Cannot sync {}", names.display()))
+}
+
+/// Held while a container gets another name.
+fn names_guard(folder: &Path) -> io::Result<fs::File> {
+    let file = fs::File::open(folder)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn taken(name: &str, other: &str) -> anyhow::Error {
+    anyhow!(
+        "The name {name} is taken by container {}; remove or rename that one (coracle rm {name}) or choose another name",
+        id::short(other)
+    )
+}
+
+/// Whether container `id` is called `name`, or is about to be. A name can be left over from a container that was to be
+/// given another one when the power went.
+fn has_name(folders: &Folders, id: &str, name: &str) -> Result<bool> {
+    let Some(container) = load(folders, id)? else { return is_alive(folders, id) };
+    if container.record.name == name {
+        return Ok(true);
+    }
+    let folder = folder(folders, id);
+    let tried = || format!("Cannot lock the container {}", container.record.name);
+    let _guard = match names_guard(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        result => result.with_context(tried)?,
+    };
+    Ok(Record::read(&folder)?.is_some_and(|record| record.name == name))
 }
 
 /// Whether the monitor of container `id` lives.
@@ -170,9 +232,13 @@ fn load(folders: &Folders, id: &str) -> Result<Option<Container>> {
     let folder = folder(folders, id);
     if let Some(record) = Record::read(&folder)? {
         let state = Record::read_state(&folder)?;
-        let settled = state.status == Status::Exited && !record.remove;
+        let settled = match state.as_ref().map(|state| state.status) {
+            Some(Status::Created) => true,
+            Some(Status::Exited) => !record.remove,
+            Some(Status::Running) | None => false,
+        };
         if settled || is_alive(folders, id)? {
-            return Ok(Some(Container { record, state }));
+            return Ok(Some(Container { record, state: state.unwrap_or_else(State::created) }));
         }
     } else if is_alive(folders, id)? {
         return Ok(None);
@@ -193,6 +259,12 @@ fn sweep(folders: &Folders, id: &str, folder: &Path) -> Result<Option<Container>
         return Ok(None);
     };
     let state = Record::read_state(folder)?;
+    if let Some(state) = state.as_ref().filter(|state| state.status == Status::Created) {
+        let state = state.clone();
+        rest(folders, id, lock);
+        return Ok(Some(Container { record, state }));
+    }
+    let state = state.unwrap_or_else(State::created);
     if record.remove {
         remove_locked(folders, &record, lock)?;
         return Ok(None);
@@ -274,7 +346,8 @@ fn reserve(folders: &Folders, name: &str, id: &str) -> Result<Option<String>> {
             _ => return Err(error).with_context(|| format!("Cannot reserve the name {name}")),
         }
         match owner(folders, name) {
-            Some(other) if load(folders, &other)?.is_some() || is_alive(folders, &other)? => return Ok(Some(other)),
+            // Only a rename reserves a name for a container that is there: whoever renames holds the guard.
+            Some(other) if other != id && has_name(folders, &other, name)? => return Ok(Some(other)),
             stale => free(folders, name, stale.as_deref()).with_context(|| format!("Cannot free the name {name}"))?,
         }
     }

@@ -36,6 +36,8 @@ fn create(folders: &Folders, name: Option<&str>, remove: bool) -> (Record, Lock)
         kernel: None,
         stop_signal: 15,
         remove,
+        labels: Default::default(),
+        entrypoint: 0,
     };
     let lock = reservation.record(&record).unwrap();
     (record, lock)
@@ -95,7 +97,7 @@ fn a_container_whose_monitor_died_is_shown_as_ended() {
     let host = host();
     let (record, lock) = create(&host.folders, Some("web"), false);
     let path = folder(&host.folders, &record.id);
-    record.write_state(&path, &State::running()).unwrap();
+    record.write_state(&path, &State::running(1)).unwrap();
     assert_eq!(find(&host.folders, "web").unwrap().state.status, Status::Running);
     fs::write(messages(&host.folders, &record.id), "one\nlast words\n").unwrap();
     drop(lock);
@@ -109,7 +111,7 @@ fn a_container_whose_monitor_died_is_shown_as_ended() {
 fn a_container_that_was_to_be_removed_is_gone_when_its_monitor_died() {
     let host = host();
     let (record, lock) = create(&host.folders, Some("web"), true);
-    record.write_state(&folder(&host.folders, &record.id), &State::running()).unwrap();
+    record.write_state(&folder(&host.folders, &record.id), &State::running(1)).unwrap();
     drop(lock);
     assert!(all(&host.folders).unwrap().is_empty());
     assert!(!folder(&host.folders, &record.id).exists());
@@ -128,4 +130,56 @@ fn a_container_that_was_never_completed_is_swept() {
     assert!(all(&host.folders).unwrap().is_empty());
     assert!(!path.exists());
     create(&host.folders, Some("web"), false);
+}
+
+/// A container that was made by `create`: the record of nobody's.
+fn create_and_rest(folders: &Folders, name: &str, remove: bool) -> Record {
+    let (record, lock) = create(folders, Some(name), remove);
+    record.write_state(&folder(folders, &record.id), &State::created()).unwrap();
+    rest(folders, &record.id, lock);
+    record
+}
+
+#[test]
+fn a_container_that_was_made_and_not_started_stays() {
+    let host = host();
+    for (name, remove) in [("kept", false), ("passing", true)] {
+        let record = create_and_rest(&host.folders, name, remove);
+        assert_eq!(find(&host.folders, name).unwrap().state.status, Status::Created);
+        assert!(!host.folders.container_run(&record.id).exists());
+        super::remove(&host.folders, &record).unwrap();
+        assert!(look(&host.folders, name).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_container_is_found_by_its_new_name_only() {
+    let host = host();
+    let record = create_and_rest(&host.folders, "old", false);
+    rename(&host.folders, &record, "new").unwrap();
+    assert_eq!(find(&host.folders, "new").unwrap().record.id, record.id);
+    assert!(look(&host.folders, "old").unwrap().is_none());
+    let other = create_and_rest(&host.folders, "old", false);
+    let error = rename(&host.folders, &other, "new").unwrap_err().to_string();
+    assert!(error.contains("taken"), "{error}");
+    assert!(rename(&host.folders, &other, "old").is_err());
+    assert!(rename(&host.folders, &other, "a/b").is_err());
+    // By what it was called when it was looked up.
+    super::remove(&host.folders, &record).unwrap();
+    assert!(owner(&host.folders, "new").is_none());
+    rename(&host.folders, &other, "new").unwrap();
+}
+
+#[test]
+fn a_name_that_was_reserved_when_the_power_went_is_free() {
+    let host = host();
+    let record = create_and_rest(&host.folders, "old", false);
+    std::os::unix::fs::symlink(&record.id, names_folder(&host.folders).join("new")).unwrap();
+    assert!(look(&host.folders, "new").unwrap().is_none());
+    let other = create_and_rest(&host.folders, "new", false);
+    assert_eq!(find(&host.folders, "new").unwrap().record.id, other.id);
+    // And for the container itself.
+    std::os::unix::fs::symlink(&record.id, names_folder(&host.folders).join("newer")).unwrap();
+    rename(&host.folders, &record, "newer").unwrap();
+    assert_eq!(find(&host.folders, "newer").unwrap().record.id, record.id);
 }

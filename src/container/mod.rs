@@ -22,6 +22,7 @@ pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod terminal;
 pub(crate) mod volume;
+pub(crate) mod volumes;
 
 /// Makes a folder, and those above it, that only root may look into: arguments and environments hold secrets.
 fn make_private_folder(path: &std::path::Path) -> std::io::Result<()> {

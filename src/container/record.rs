@@ -1,5 +1,7 @@
-//! What is recorded of a container: `spec.json`, which never changes, and `state.json`, which says how it goes.
+//! What is recorded of a container: `spec.json`, of which only the name ever changes, and `state.json`, which says how
+//! it goes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::volume::Volume;
 
-/// Name of the file that never changes.
+/// Name of the file that says what it is.
 pub(crate) const SPEC: &str = "spec.json";
-/// Name of the file that does.
+/// Name of the file that says how it goes.
 const STATE: &str = "state.json";
 /// Largest record: arguments and environment are limited by Linux to 2 MiB, and JSON can make six bytes of one.
 const MAX: u64 = 16 << 20;
@@ -54,9 +56,15 @@ pub(crate) struct Record {
     /// Removed when it ends (`--rm`). Such a container is not meant to survive a power cut, so nothing waits for
     /// its records to reach the disk.
     pub(crate) remove: bool,
+    /// The image's labels, with `--label` over them.
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// How many of the process's arguments are its entrypoint.
+    #[serde(default)]
+    pub(crate) entrypoint: usize,
 }
 
-/// How a container goes. A container without `state.json` has not been started.
+/// How a container goes. One without `state.json` is being made, or is one with `remove` that is being started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     /// Where it is in its life.
@@ -67,6 +75,9 @@ pub(crate) struct State {
     /// When it ended.
     #[serde(with = "timestamp::option", default)]
     pub(crate) finished: Option<SystemTime>,
+    /// Process id of its VMM on the host while it runs; else 0.
+    #[serde(default)]
+    pub(crate) pid: u32,
     /// The exit code; 0 before there is one.
     pub(crate) exit_code: u8,
     /// What went wrong, if it was not the process itself.
@@ -89,17 +100,17 @@ pub(crate) enum Status {
 impl State {
     /// The state of a container that has not been started.
     pub(crate) fn created() -> State {
-        State { status: Status::Created, started: None, finished: None, exit_code: 0, error: String::new() }
+        State { status: Status::Created, started: None, finished: None, pid: 0, exit_code: 0, error: String::new() }
     }
 
-    /// The state of a container whose process runs from now on.
-    pub(crate) fn running() -> State {
-        State { status: Status::Running, started: Some(SystemTime::now()), ..State::created() }
+    /// The state of a container whose process runs from now on in the VMM that is process `pid`.
+    pub(crate) fn running(pid: u32) -> State {
+        State { status: Status::Running, started: Some(SystemTime::now()), pid, ..State::created() }
     }
 
     /// This state, ended now.
     pub(crate) fn exited(self, exit_code: u8, error: String) -> State {
-        State { status: Status::Exited, finished: Some(SystemTime::now()), exit_code, error, ..self }
+        State { status: Status::Exited, finished: Some(SystemTime::now()), pid: 0, exit_code, error, ..self }
     }
 }
 
@@ -114,9 +125,18 @@ impl Record {
         write(folder, SPEC, self, !self.remove)
     }
 
-    /// Reads the state beside the record.
-    pub(crate) fn read_state(folder: &Path) -> Result<State> {
-        Ok(read(&folder.join(STATE))?.unwrap_or_else(State::created))
+    /// Reads the state beside the record; `None` if there is none yet.
+    pub(crate) fn read_state(folder: &Path) -> Result<Option<State>> {
+        read(&folder.join(STATE))
+    }
+
+    /// Makes the container one whose end nobody has to record: what is left of it is swept.
+    pub(crate) fn remove_state(folder: &Path) -> Result<()> {
+        let path = folder.join(STATE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.with_context(|| format!("Cannot remove {}", path.display())),
+        }
     }
 
     /// Writes the state beside the record.

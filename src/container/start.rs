@@ -1,18 +1,20 @@
 //! From a request to a running container: join it with the image's config, record it, start its monitor.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use config::wire::{Process, TerminalSize};
 use config::{Folders, stages};
 use image::Image;
 
 use super::catalogue::{self, Reservation};
 use super::control::{Begin, Client, Streams};
-use super::record::Record;
+use super::lock::Lock;
+use super::record::{Record, State};
 use super::volume::Volume;
 use super::{environment, id, monitor, packet, process, signal};
 
@@ -54,6 +56,8 @@ pub(crate) struct Request {
     pub(crate) detached: bool,
     /// `--rm`
     pub(crate) remove: bool,
+    /// `--label`
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// The streams of whoever starts a container: our ends of them.
@@ -77,19 +81,83 @@ pub(crate) struct Launched {
     pub(crate) streams: Local,
 }
 
+/// Which of its streams whoever starts a container wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attach {
+    /// To write what it reads.
+    pub(crate) stdin: bool,
+    /// To read what it writes.
+    pub(crate) output: bool,
+}
+
+impl Attach {
+    fn streams(self, process: &Process) -> Streams {
+        Streams {
+            stdin: self.stdin && process.stdin,
+            stdout: self.output,
+            stderr: self.output && process.terminal.is_none(),
+        }
+    }
+}
+
 /// Records the container and starts its monitor. If this fails, nothing of the container is left.
 pub(crate) fn launch(folders: &Folders, request: Request, image: &Image) -> Result<Launched> {
     let reservation = Reservation::make(folders, request.name.as_deref())?;
-    let attached = !request.detached;
-    let wanted =
-        Streams { stdin: attached && request.stdin, stdout: attached, stderr: attached && request.terminal.is_none() };
+    let attach = Attach { stdin: !request.detached, output: !request.detached };
     let record = join(request, image, &reservation.id, &reservation.name)?;
     let lock = reservation.record(&record)?;
     stages::mark("recorded");
-    match begin(folders, &record, lock.as_fd(), wanted) {
+    match begin(folders, &record, lock.as_fd(), attach.streams(&record.process)) {
         Ok((client, streams)) => Ok(Launched { record, client, streams }),
         Err(error) => {
             catalogue::remove_locked(folders, &record, lock)?;
+            Err(error)
+        }
+    }
+}
+
+/// Records the container and does not start it. If this fails, nothing of the container is left.
+pub(crate) fn create(folders: &Folders, request: Request, image: &Image) -> Result<Record> {
+    let reservation = Reservation::make(folders, request.name.as_deref())?;
+    let record = join(request, image, &reservation.id, &reservation.name)?;
+    let lock = reservation.record(&record)?;
+    match record.write_state(&catalogue::folder(folders, &record.id), &State::created()) {
+        Ok(()) => {
+            catalogue::rest(folders, &record.id, lock);
+            Ok(record)
+        }
+        Err(error) => {
+            catalogue::remove_locked(folders, &record, lock)?;
+            Err(error)
+        }
+    }
+}
+
+/// Starts the monitor of a container that is there and does not run; `None` if it runs. If this fails, the container is
+/// as it was.
+pub(crate) fn again(folders: &Folders, id: &str, attach: Attach) -> Result<Option<Launched>> {
+    let Some(lock) = Lock::take(folders, id).context("Cannot take the container's lock")? else {
+        return Ok(None);
+    };
+    let folder = catalogue::folder(folders, id);
+    let Some(record) = Record::read(&folder)? else {
+        catalogue::rest(folders, id, lock);
+        bail!("No such container: {}", id::short(id));
+    };
+    let attempt = || {
+        if record.remove {
+            // It is not to stay, however its monitor ends.
+            Record::remove_state(&folder)?;
+        }
+        begin(folders, &record, lock.as_fd(), attach.streams(&record.process))
+    };
+    match attempt() {
+        Ok((client, streams)) => Ok(Some(Launched { record, client, streams })),
+        Err(error) => {
+            if record.remove {
+                record.write_state(&folder, &State::created())?;
+            }
+            catalogue::rest(folders, id, lock);
             Err(error)
         }
     }
@@ -116,7 +184,7 @@ fn join(request: Request, image: &Image, id: &str, name: &str) -> Result<Record>
     let config = &image.config.container;
     let hostname = request.hostname.unwrap_or_else(|| id::short(id).to_owned());
     check_hostname(&hostname)?;
-    let arguments = arguments(request.entrypoint, request.command, &config.entrypoint, &config.cmd);
+    let (arguments, entrypoint) = arguments(request.entrypoint, request.command, &config.entrypoint, &config.cmd);
     ensure!(
         arguments.first().is_some_and(|program| !program.is_empty()),
         "No command was given, and the image {} has none",
@@ -161,25 +229,28 @@ fn join(request: Request, image: &Image, id: &str, name: &str) -> Result<Record>
         kernel: kernel.transpose()?,
         stop_signal,
         remove: request.remove,
+        labels: config.labels.clone().into_iter().chain(request.labels).collect(),
+        entrypoint,
     })
 }
 
-/// Program and arguments, by Docker's rules: another entrypoint makes the image's command void, an empty one
+/// Program and arguments, and how many of them are the entrypoint, by Docker's rules: another entrypoint makes the image's command void, an empty one
 /// removes the image's entrypoint, and a command replaces the image's.
 fn arguments(
     entrypoint: Option<String>,
     command: Vec<String>,
     image_entrypoint: &[String],
     image_command: &[String],
-) -> Vec<String> {
+) -> (Vec<String>, usize) {
     let command = if command.is_empty() && entrypoint.is_none() { image_command.to_vec() } else { command };
     let mut arguments = match entrypoint {
         None => image_entrypoint.to_vec(),
         Some(empty) if empty.is_empty() => Vec::new(),
         Some(program) => vec![program],
     };
+    let length = arguments.len();
     arguments.extend(command);
-    arguments
+    (arguments, length)
 }
 
 fn check_hostname(name: &str) -> Result<()> {
@@ -200,7 +271,9 @@ mod tests {
     #[test]
     fn command_and_entrypoint_are_joined_as_docker_joins_them() {
         let joined = |entrypoint: Option<&str>, command: &str| {
-            arguments(entrypoint.map(str::to_owned), words(command), &words("entry -x"), &words("serve all")).join(" ")
+            arguments(entrypoint.map(str::to_owned), words(command), &words("entry -x"), &words("serve all"))
+                .0
+                .join(" ")
         };
         assert_eq!(joined(None, ""), "entry -x serve all");
         assert_eq!(joined(None, "other"), "entry -x other");

@@ -1,5 +1,6 @@
 //! Volumes: what `-v` says, and where on the host it leads.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -8,12 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 use config::Folders;
 use serde::{Deserialize, Serialize};
 
-use super::{make_private_folder, names};
+use super::{names, volumes};
 
 /// Most volumes of one container: their descriptors travel to the VMM in one packet, which holds 253 (`SCM_MAX_FD`).
 pub(crate) const MOST: usize = 200;
-/// Where the data of a named volume is, below its own folder.
-const DATA: &str = "_data";
 
 /// A folder or file of the host that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,11 +80,7 @@ impl Request {
                 (None, source)
             }
             Source::Name(name) => {
-                let folder = folders.volumes().join(&name);
-                let source = folder.join(DATA);
-                make_private_folder(&folder)
-                    .and_then(|()| fs::create_dir_all(&source))
-                    .with_context(|| format!("Cannot create the volume {name}"))?;
+                let source = volumes::create(folders, Some(&name), BTreeMap::new())?.data;
                 (Some(name), source)
             }
         };

@@ -126,7 +126,7 @@ fn volumes(context: &Context, containers: &[Container]) -> Vec<Taken> {
 }
 
 /// Bytes of all files below a folder; those that vanish meanwhile do not count.
-fn used(folder: &Path) -> u64 {
+pub(in crate::cli) fn used(folder: &Path) -> u64 {
     let mut sum: u64 = 0;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

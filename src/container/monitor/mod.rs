@@ -99,8 +99,9 @@ fn keep(record: &Record, first: First, signals: SignalFd) -> Kept {
     let folder = catalogue::folder(&folders, &record.id);
     let log = log::Writer::new(log::path(&folder));
     let mut state = State::created();
+    let pid = vmm.id();
     let mut on_start = || {
-        state = State::running();
+        state = State::running(pid);
         record.write_state(&folder, &state)
     };
     let clients = Clients::new(socket, listener);

@@ -42,6 +42,8 @@ fn record() -> Record {
         kernel: None,
         stop_signal: 3,
         remove: true,
+        labels: Default::default(),
+        entrypoint: 0,
     }
 }
 

@@ -17,6 +17,10 @@ use crate::container::record::Record;
 use crate::container::{catalogue, packet, process};
 use crate::embedded;
 
+/// A kernel's log that is longer is begun anew when its container is started again: what the kernels of many runs said,
+/// each up to 1 MiB, must not fill the disk.
+const KERNEL_LOG: u64 = 1 << 20;
+
 /// The VMM process of one container.
 #[derive(Debug)]
 pub(super) struct Vmm {
@@ -39,6 +43,9 @@ impl Vmm {
             .append(true)
             .create(true)
             .open(&console)
+            .and_then(
+                |file| if file.metadata()?.len() > KERNEL_LOG { file.set_len(0).map(|()| file) } else { Ok(file) },
+            )
             .with_context(|| format!("Cannot make {}", console.display()))?;
         let (broker, broker_of_vmm) = packet::pair().context("Cannot make a socket")?;
         let mut folders_of_guest = vec![root];
@@ -68,6 +75,11 @@ impl Vmm {
     #[cfg(test)]
     pub(super) fn of_test(child: Child, socket: OwnedFd) -> Vmm {
         Vmm { child, socket, outcome: None }
+    }
+
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Becomes readable when there is something to [`hear`](Vmm::hear).
