@@ -111,7 +111,7 @@ fn a_volume_has_a_life_of_its_own() {
     assert_eq!(good(&["volume", "inspect", "-f", "{{.Name}} {{.Labels.tier}} {{.Driver}}", "own"]), "own back local");
     let data = good(&["volume", "inspect", "--format", "{{.Mountpoint}}", "own"]);
     assert_eq!(good(&["volume", "ls", "-q", "-f", "label=tier=back"]), "own");
-    assert_eq!(good(&["volume", "ls", "-f", "name=own"]), "DRIVER    VOLUME NAME\nlocal     own");
+    assert_eq!(good(&["volume", "ls", "-f", "name=own"]), "DRIVER   VOLUME NAME\nlocal    own");
 
     assert_eq!(good(&["run", "--name", "user", "-v", "own:/data", "busybox", "touch", "/data/file"]), "");
     assert!(Path::new(&data).join("file").exists());
@@ -141,4 +141,33 @@ fn volumes_that_nobody_named_are_cleared_away() {
     );
     assert!(good(&["volume", "prune", "-af", "--filter", "label=keep"]).contains("named"));
     assert_eq!(good(&["volume", "ls", "-q", "-f", "label=keep"]), "");
+}
+
+#[test]
+fn mounts_say_the_same_in_other_words() {
+    let folder = folder();
+    fs::write(folder.path().join("file"), "from the host").unwrap();
+    let bind = format!("type=bind,source={},target=/data,readonly", folder.path().display());
+    let script = "cat /data/file; echo x > /data/new || echo x > /kept/new";
+    let done = run(&["--mount", &bind, "--mount", "source=mounted,dst=/kept", "busybox", "sh", "-c", script]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "from the host"), "{done:?}");
+    assert!(!folder.path().join("new").exists());
+    assert!(Path::new("/var/lib/coracle/volumes/mounted/_data/new").exists());
+    assert_eq!(good(&["volume", "rm", "mounted"]), "mounted");
+    let done = run(&["--mount", "type=tmpfs,target=/x", "busybox", "true"]);
+    assert!(done.code == 125 && done.stderr.contains("tmpfs"), "{done:?}");
+}
+
+#[test]
+fn a_volume_that_nobody_named_goes_with_its_container() {
+    let before = good(&["volume", "ls", "-q"]);
+    assert_eq!(run(&["-v", "/data", "busybox", "touch", "/data/file"]).code, 0);
+    assert_eq!(good(&["volume", "ls", "-q"]), before);
+    good(&["run", "--name", "one", "-v", "/data", "busybox", "sh", "-c", "echo shared > /data/file"]);
+    let done = run(&["--volumes-from", "one:ro", "busybox", "sh", "-c", "cat /data/file; echo > /data/file"]);
+    assert_eq!((done.code, done.stdout.as_str()), (1, "shared\n"), "{done:?}");
+    assert_eq!(good(&["volume", "ls", "-q"]).lines().count(), before.lines().count() + 1);
+    assert_eq!(good(&["rm", "-v", "one"]), "one");
+    assert_eq!(good(&["volume", "ls", "-q"]), before);
+    assert_eq!(run(&["--volumes-from", "one", "busybox", "true"]).code, 125);
 }

@@ -15,6 +15,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod mounts;
 mod ps;
 mod pull;
 mod push;

@@ -4,8 +4,8 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use super::{Context, each, stop};
-use crate::container::catalogue;
 use crate::container::control::Request;
+use crate::container::{catalogue, volumes};
 
 /// Remove containers
 #[derive(Debug, clap::Args)]
@@ -13,6 +13,9 @@ pub(super) struct Arguments {
     /// Kill those that run first
     #[arg(short, long)]
     force: bool,
+    /// Also the volumes that nobody named
+    #[arg(short, long)]
+    volumes: bool,
     /// The containers
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -26,6 +29,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             stop::stop(context, &record.id, &Request::Signal(Signal::SIGKILL as i32))?;
         }
         catalogue::remove(&context.folders, &record)?;
+        if arguments.volumes {
+            volumes::remove_anonymous(&context.folders, &record.volumes)?;
+        }
         Ok(name.to_owned())
     })
 }

@@ -11,12 +11,12 @@ use nix::sys::signalfd::SignalFd;
 use vmm::layout::{LEAST_MEMORY, MOST_VCPUS};
 
 use super::registry::RegistryArguments;
-use super::{Context, pull, ui};
+use super::{Context, mounts, pull, ui};
 use crate::container::attach::{self, Ended};
 use crate::container::control::Reply;
 use crate::container::record::Record;
 use crate::container::start::{self, Launched, Request};
-use crate::container::{catalogue, environment, terminal, volume, volumes};
+use crate::container::{catalogue, environment, terminal, volumes};
 use crate::embedded;
 
 /// Exit code of an input device that is no terminal, as Docker has it.
@@ -63,8 +63,14 @@ pub(super) struct Flags {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Show a folder or file of the host, or a named volume, in the container
-    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]")]
     volume: Vec<String>,
+    /// The same in other words: type=bind|volume,source=SOURCE,target=TARGET[,readonly]
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+    /// Show also what these containers are shown
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
     /// Program to run instead of the image's entrypoint
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
@@ -117,12 +123,16 @@ pub(super) struct Prepared {
 /// Checks everything that can be checked, and gets the image.
 pub(super) fn prepare(context: &Context, flags: Flags, detached: bool) -> Result<Prepared> {
     let pull_when = flags.pull;
-    let volumes = volumes::Hold::take(&context.folders)?;
-    let request = request(context, flags, detached)?;
+    let volumes = mounts::parse(&flags.volume, &flags.mount)?;
+    let others = mounts::of_others(&context.folders, &flags.volumes_from)?;
+    let mut request = request(flags, detached)?;
     check_host(context, request.kernel.is_none())?;
     let store = context.store()?;
     let (image, hold) = image(context, &store, &request.image, pull_when)?;
-    Ok(Prepared { request, image, holds: (hold, volumes) })
+    // Named volumes are made here, when all else is well.
+    let volume_hold = volumes::Hold::take(&context.folders)?;
+    request.volumes = mounts::resolve(&context.folders, volumes, others)?;
+    Ok(Prepared { request, image, holds: (hold, volume_hold) })
 }
 
 /// Whether this host can run a container, the embedded kernel unpacked if that is the one.
@@ -141,12 +151,9 @@ pub(super) fn no_terminal() -> u8 {
 }
 
 /// Checks everything that can be checked before anything is made.
-fn request(context: &Context, arguments: Flags, detached: bool) -> Result<Request> {
+fn request(arguments: Flags, detached: bool) -> Result<Request> {
     let mut words = arguments.words.into_iter();
     let image = words.next().context("No image was named")?;
-    let volumes: Result<Vec<_>> = arguments.volume.iter().map(|text| volume::Request::parse(text)).collect();
-    let volumes = volumes?;
-    ensure!(volumes.len() <= volume::MOST, "A container can have {} volumes at most", volume::MOST);
     let lookup: environment::Lookup = &|name| std::env::var_os(name);
     let mut variables = Vec::new();
     for path in &arguments.env_file {
@@ -172,8 +179,7 @@ fn request(context: &Context, arguments: Flags, detached: bool) -> Result<Reques
         detached,
         remove: arguments.rm,
         labels: labels(&arguments.label)?,
-        // Last, because named volumes are made here.
-        volumes: volumes.into_iter().map(|volume| volume.resolve(&context.folders)).collect::<Result<_>>()?,
+        volumes: Vec::new(),
     })
 }
 

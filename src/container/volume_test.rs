@@ -16,13 +16,47 @@ fn a_source_is_a_path_or_a_name() {
 }
 
 #[test]
+fn a_target_alone_is_a_new_volume() {
+    assert_eq!(parse("/data/"), (Source::New, "/data".into(), false));
+}
+
+#[test]
+fn mounts_are_read_in_dockers_words() {
+    let parse = |text: &str| {
+        let Request { source, target, read_only } = Request::parse_mount(text).unwrap();
+        (source, target, read_only)
+    };
+    assert_eq!(parse("type=bind,source=/srv,target=/data"), (Source::Path("/srv".into()), "/data".into(), false));
+    assert_eq!(parse("dst=/data,src=./x,type=bind,readonly"), (Source::Path("./x".into()), "/data".into(), true));
+    assert_eq!(parse("source=kept,destination=/d,ro=false"), (Source::Name("kept".into()), "/d".into(), false));
+    assert_eq!(parse("type=volume,dst=/d,ro=true"), (Source::New, "/d".into(), true));
+    for text in [
+        "",
+        "type=bind,source=/srv",
+        "type=bind,target=/d",
+        "type=bind,source=srv,target=/d",
+        "type=volume,source=/srv,target=/d",
+        "type=tmpfs,target=/d",
+        "type=npipe,target=/d",
+        "target=d",
+        "target=/d,readonly=maybe",
+        "target=/d,colour=red",
+    ] {
+        let error = Request::parse_mount(text).unwrap_err().to_string();
+        assert!(error.contains(&format!("{text:?}")), "{error}");
+    }
+}
+
+#[test]
 fn targets_are_cleaned() {
     assert_eq!(parse("v1://a/./b/").1, "/a/b");
 }
 
 #[test]
 fn what_is_no_volume_is_refused() {
-    for text in ["", "/a", "/a:", "/a:b", "/a:/", "/a:/b/../c", "a/b:/c", "/a:/b:ro:x", "/a:/b:maybe", ":/b", "x:/b"] {
+    for text in
+        ["", "a", "/", "/a:", "/a:b", "/a:/", "/a:/b/../c", "a/b:/c", "/a:/b:ro:x", "/a:/b:maybe", ":/b", "x:/b"]
+    {
         assert!(Request::parse(text).is_err(), "{text:?} was taken for a volume");
     }
 }

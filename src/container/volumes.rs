@@ -11,6 +11,7 @@ use config::Folders;
 use serde::{Deserialize, Serialize};
 
 use super::record::{sync_folder, timestamp};
+use super::volume::Volume;
 use super::{catalogue, id, make_private_folder, names};
 
 /// The label of a volume that nobody named, as Docker has it.
@@ -177,6 +178,17 @@ pub(crate) fn remove(folders: &Folders, name: &str) -> Result<()> {
     }
     let volume = find(folders, name)?;
     remove_locked(folders, &volume.name)
+}
+
+/// Removes those volumes of a container that nobody named and no other container needs. The container is gone.
+pub(crate) fn remove_anonymous(folders: &Folders, volumes: &[Volume]) -> Result<()> {
+    for name in volumes.iter().filter_map(|volume| volume.name.as_ref()) {
+        let Some(volume) = look(folders, name)? else { continue };
+        if volume.labels.contains_key(ANONYMOUS) && !users(folders)?.contains_key(name) {
+            remove(folders, name)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_locked(folders: &Folders, name: &str) -> Result<()> {

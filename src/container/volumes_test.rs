@@ -77,3 +77,12 @@ fn nothing_is_removed_while_somebody_holds_the_volumes() {
     drop(hold);
     remove(&host.folders, "one").unwrap();
 }
+
+#[test]
+fn of_a_containers_volumes_those_go_with_it_that_nobody_named() {
+    let host = host();
+    let resolve = |text: &str| Request::parse(text).unwrap().resolve(&host.folders).unwrap();
+    remove_anonymous(&host.folders, &[resolve("/a"), resolve("kept:/b"), resolve("/c")]).unwrap();
+    let left: Vec<String> = all(&host.folders).unwrap().into_iter().map(|volume| volume.name).collect();
+    assert_eq!(left, ["kept"]);
+}

@@ -29,7 +29,7 @@ use self::vmm::Vmm;
 use super::control::{self, Begin, Reply, Streams};
 use super::lock::Lock;
 use super::record::{Record, State};
-use super::{catalogue, log, packet};
+use super::{catalogue, log, packet, volumes};
 
 pub(crate) use self::vmm::messages;
 
@@ -120,7 +120,8 @@ fn clean(
     lock: Lock,
 ) -> Result<()> {
     if record.remove {
-        return catalogue::remove_locked(folders, record, lock);
+        catalogue::remove_locked(folders, record, lock)?;
+        return volumes::remove_anonymous(folders, &record.volumes);
     }
     let state = state.exited(end.code, end.error.clone());
     record.write_state(folder, &state)?;
