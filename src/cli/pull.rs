@@ -86,5 +86,5 @@ pub(super) fn pull(
         options.platform = platform;
     }
     let progress = Drawing::new(quiet);
-    image::pull(store, reference, &options, &progress).with_context(tried)
+    Ok(image::pull(store, reference, &options, &progress)?)
 }

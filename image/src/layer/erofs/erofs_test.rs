@@ -203,3 +203,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_small_files_are_packed_however_much_they_are_together() {
+    // More than is held in memory, so that some of it is put behind the image for a while.
+    let content =
+        |number: u32| -> Vec<u8> { (0..3000).map(|at: u32| (at.wrapping_mul(number + 1) >> 3) as u8).collect() };
+    let count = 4000;
+    let bytes = tar((0..count).map(|number| Entry::file(format!("{number}").as_str(), content(number))));
+    let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).unwrap();
+    let summary = write(&mut bytes.as_slice(), &file, &Limits::default(), Base::Nothing).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), summary.image_bytes, "nothing is left behind the image");
+    assert!(summary.image_bytes < 4300 * u64::from(count), "a block for each with its inode");
+    verify(file.try_clone().unwrap()).unwrap();
+    let reader = reader::Reader::open(file).unwrap();
+    let root = reader.root().unwrap();
+    for number in [0, 1, 2500, 2796, 2797, count - 1] {
+        let inode = reader.child(&root, number.to_string().as_bytes()).unwrap().unwrap();
+        let mut data = vec![0; 3000];
+        assert_eq!(reader.read_at(&inode, &mut data, 0).unwrap(), 3000);
+        assert!(data == content(number), "{number}");
+    }
+}

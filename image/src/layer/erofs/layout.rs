@@ -76,10 +76,9 @@ impl<'a> Layout<'a> {
                 directory::encode(&entries).into()
             }
             Node::Symlink(target) => (&**target).into(),
-            Node::File(Data::Inline(data)) => (&**data).into(),
-            Node::File(Data::Blocks { .. } | Data::Below(_)) | Node::Special(_) | Node::Pending { .. } => {
-                (&[][..]).into()
-            }
+            Node::File(Data::Aside(_) | Data::Blocks { .. } | Data::Below(_))
+            | Node::Special(_)
+            | Node::Pending { .. } => (&[][..]).into(),
         }
     }
 
@@ -149,7 +148,7 @@ impl<'a> Layout<'a> {
                 Node::Directory(directory) => {
                     (directory::size(listing(directory, place).iter().map(|(name, _)| name.len())), false)
                 }
-                Node::File(Data::Inline(data)) => (data.len() as u64, false),
+                Node::File(Data::Aside(piece)) => (u64::from(piece.size), false),
                 Node::File(Data::Blocks { size, .. }) => (*size, true),
                 Node::File(Data::Below(_)) => (0, true),
                 Node::Symlink(target) => (target.len() as u64, false),

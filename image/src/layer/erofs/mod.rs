@@ -7,6 +7,7 @@
 //!
 //! Nothing in it depends on when or where it was made; its UUID is a fingerprint of its content.
 
+mod aside;
 mod checksum;
 mod directory;
 mod fingerprint;
@@ -19,16 +20,14 @@ mod verify;
 use std::fs::File;
 use std::io;
 
+use self::aside::Aside;
+pub(super) use self::aside::Piece;
 use self::format::{BLOCK, EXTENDED_INODE, Superblock, WRITER};
 use self::layout::Layout;
 use self::output::Output;
 pub use self::verify::verify;
 use super::tree::{Data, Finished, Node};
 use super::xattr::{self, Xattrs};
-
-/// How much data of small files is held in memory until the inodes are written. What is beyond takes a block for
-/// each file, as do files that do not fit into a block with their inode.
-const INLINE_MEMORY: u64 = 64 << 20;
 
 /// Why an image cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +49,14 @@ pub enum Error {
 /// An image that is being written.
 pub(super) struct Writer<'a> {
     output: Output<'a>,
+    aside: Aside<'a>,
     limit: u64,
-    inline_left: u64,
 }
 
 impl<'a> Writer<'a> {
     /// Will write to `file`, which is empty.
     pub(super) fn new(file: &'a File, limit: u64) -> Writer<'a> {
-        Writer { output: Output::new(file), limit, inline_left: INLINE_MEMORY }
+        Writer { output: Output::new(file), aside: Aside::new(file), limit }
     }
 
     /// Begins the data of a file.
@@ -66,13 +65,12 @@ impl<'a> Writer<'a> {
             return Err(Error::TooLarge { limit: self.limit });
         }
         let inode = (EXTENDED_INODE + xattr::size(xattrs)) as u64;
-        let data = if inode.saturating_add(size) <= BLOCK as u64 && size <= self.inline_left {
-            self.inline_left = self.inline_left.saturating_sub(size);
-            Sink::Memory(Vec::with_capacity(size as usize))
+        let sink = if inode.saturating_add(size) <= BLOCK as u64 {
+            Sink::Aside(Vec::with_capacity(size as usize))
         } else {
             Sink::Blocks { first: self.output.block()? }
         };
-        Ok(FileWriter { output: &mut self.output, sink: data, size, written: 0 })
+        Ok(FileWriter { output: &mut self.output, aside: &mut self.aside, sink, size, written: 0 })
     }
 
     /// Writes everything else. Returns the size of the image in bytes.
@@ -86,12 +84,17 @@ impl<'a> Writer<'a> {
                 self.output.align(BLOCK)?;
             }
         }
+        self.aside.flush()?;
         let inodes_start = self.output.position();
+        let mut data = Vec::new();
         for (inode, place) in layout.places(tree) {
             self.output.zeros_until(inodes_start + place.offset())?;
             self.output.write(&format::inode(inode, place))?;
             self.output.write(&xattr::encode(&inode.attributes.xattrs))?;
-            if place.tail() > 0 {
+            if let Node::File(Data::Aside(piece)) = &inode.node {
+                self.aside.get(*piece, &mut data)?;
+                self.output.write(&data)?;
+            } else if place.tail() > 0 {
                 let content = layout.content(inode, place);
                 self.output.write(content.get(content.len() - place.tail()..).unwrap_or_default())?;
             }
@@ -112,13 +115,14 @@ impl<'a> Writer<'a> {
 /// Takes the data of one file.
 pub(super) struct FileWriter<'a, 'b> {
     output: &'a mut Output<'b>,
+    aside: &'a mut Aside<'b>,
     sink: Sink,
     size: u64,
     written: u64,
 }
 
 enum Sink {
-    Memory(Vec<u8>),
+    Aside(Vec<u8>),
     Blocks { first: u32 },
 }
 
@@ -127,7 +131,7 @@ impl FileWriter<'_, '_> {
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), Error> {
         self.written = self.written.saturating_add(data.len() as u64);
         match &mut self.sink {
-            Sink::Memory(memory) => memory.extend_from_slice(data),
+            Sink::Aside(memory) => memory.extend_from_slice(data),
             Sink::Blocks { .. } => self.output.write(data)?,
         }
         Ok(())
@@ -138,7 +142,7 @@ impl FileWriter<'_, '_> {
         let length = offset.saturating_sub(self.written);
         self.written = self.written.saturating_add(length);
         match &mut self.sink {
-            Sink::Memory(memory) => memory.resize(memory.len() + length as usize, 0),
+            Sink::Aside(memory) => memory.resize(memory.len() + length as usize, 0),
             Sink::Blocks { .. } => self.output.hole(length)?,
         }
         Ok(())
@@ -148,7 +152,7 @@ impl FileWriter<'_, '_> {
     pub(super) fn finish(mut self) -> Result<Data, Error> {
         self.hole_until(self.size)?;
         Ok(match self.sink {
-            Sink::Memory(memory) => Data::Inline(memory.into()),
+            Sink::Aside(data) => Data::Aside(self.aside.put(&data)?),
             Sink::Blocks { first } => {
                 self.output.align(BLOCK)?;
                 Data::Blocks { first, size: self.size }

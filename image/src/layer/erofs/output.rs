@@ -81,11 +81,12 @@ impl<'a> Output<'a> {
     }
 
     /// Writes the first block, which `first` makes from the fingerprint of all others. The position is on a block
-    /// boundary. Returns the size of the file.
+    /// boundary, and whatever is behind it is cut off. Returns the size of the file.
     pub(super) fn finish(mut self, first: impl FnOnce([u8; 16]) -> [u8; BLOCK]) -> Result<u64, Error> {
         self.flush()?;
         let uuid = self.fingerprint.uuid(self.block()?);
         self.file.write_all_at(&first(uuid), 0).map_err(Error::Write)?;
+        self.file.set_len(self.start).map_err(Error::Write)?;
         Ok(self.start)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
+use crate::layer::erofs::Piece;
 use crate::layer::stack::Found;
 use crate::layer::tar::Time;
 use crate::layer::xattr::Xattrs;
@@ -72,8 +73,8 @@ pub(in crate::layer) struct Directory {
 /// Where the data of a file is.
 #[derive(Debug)]
 pub(in crate::layer) enum Data {
-    /// In memory, to be written with the inode.
-    Inline(Box<[u8]>),
+    /// Set aside, to be written with the inode.
+    Aside(Piece),
     /// In the image already.
     Blocks {
         /// Number of the first block.
@@ -136,7 +137,7 @@ impl Node {
         Ok(Node::Symlink(target.into()))
     }
 
-    /// What it counts towards the limit of metadata. Inline data has a limit of its own.
+    /// What it counts towards the limit of metadata. What is set aside is not in memory.
     pub(super) fn cost(&self) -> u64 {
         match self {
             Node::Symlink(target) => target.len() as u64,

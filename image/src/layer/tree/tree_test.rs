@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::layer::erofs::Piece;
 
 fn attributes(mode: u16) -> Attributes {
     Attributes { mode, ..Attributes::implied() }
@@ -21,7 +22,7 @@ fn build_with(steps: &[(char, &str, &str)], entries: u64, metadata: u64) -> Resu
         let other = other.as_bytes();
         match step {
             'd' => tree.directory(&path, attributes(0o700)),
-            'f' => tree.insert(&path, attributes(0o600), Node::File(Data::Inline(other.into()))),
+            'f' => tree.insert(&path, attributes(0o600), file(other)),
             'l' => tree.insert(&path, attributes(0o777), Node::symlink(other)?),
             'h' => tree.link(&path, other, name.as_bytes()),
             'w' => tree.whiteout(&path, other),
@@ -29,6 +30,17 @@ fn build_with(steps: &[(char, &str, &str)], entries: u64, metadata: u64) -> Resu
         }?;
     }
     tree.finish().map_err(|(_, error)| error)
+}
+
+/// A file that is told from others by up to eight letters, in place of where its data is.
+fn file(letters: &[u8]) -> Node {
+    let mut word = [0; 8];
+    word[..letters.len()].copy_from_slice(letters);
+    Node::File(Data::Aside(Piece { offset: u64::from_be_bytes(word), size: letters.len() as u32 }))
+}
+
+fn told(piece: &Piece) -> String {
+    piece.offset.to_be_bytes()[..piece.size as usize].escape_ascii().to_string()
 }
 
 /// All of a tree, one line each.
@@ -45,7 +57,7 @@ fn lines(tree: &Finished) -> Vec<String> {
                     let marks = inode.attributes.xattrs.keys().map(|name| format!(" {}", name.escape_ascii()));
                     format!("{path}/ {:o}{}", inode.attributes.mode, marks.collect::<String>())
                 }
-                Node::File(Data::Inline(data)) => format!("{path} {}", data.escape_ascii()),
+                Node::File(Data::Aside(data)) => format!("{path} {}", told(data)),
                 Node::Symlink(target) => format!("{path} -> {}", target.escape_ascii()),
                 other => format!("{path} {other:?}"),
             });
