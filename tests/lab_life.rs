@@ -127,6 +127,31 @@ fn a_log_is_followed_to_its_end() {
 }
 
 #[test]
+fn a_log_is_followed_across_its_parts() {
+    let script = "for i in $(seq 100); do echo line $i; done; sleep 1; for i in $(seq 100); do echo more $i; done";
+    let limits = ["--log-opt", "max-size=1k", "--log-opt", "max-file=1000"];
+    let container = Background::start(&[&limits[..], &["busybox", "sh", "-c", script]].concat());
+    let expected: Vec<String> =
+        ["line", "more"].iter().flat_map(|word| (1..=100).map(move |number| format!("{word} {number}"))).collect();
+    assert_eq!(good(&["logs", "--follow", &container.id]), expected.join("\n"));
+    assert_eq!(good(&["logs", "--tail", "2", &container.id]), "more 99\nmore 100");
+    assert_eq!(good(&["logs", "--since", "2000-01-01", &container.id]).lines().count(), 200);
+    assert_eq!(good(&["logs", "--until", "2000-01-01T00:00:00Z", &container.id]), "");
+    assert_eq!(good(&["logs", "--since", "0s", "--tail", "5", &container.id]), "");
+}
+
+#[test]
+fn a_log_does_not_fill_the_disk() {
+    let limits = ["--log-opt", "max-size=1k", "--log-opt", "max-file=2"];
+    let script = "for i in $(seq 500); do echo line $i; done";
+    let container = Background::start(&[&limits[..], &["busybox", "sh", "-c", script]].concat());
+    assert_eq!(good(&["wait", &container.id]), "0");
+    let log = good(&["logs", &container.id]);
+    assert!(log.ends_with("line 499\nline 500") && log.lines().count() < 50, "{log}");
+    assert_eq!(coracle(&["run", "--log-opt", "max-size=0", "busybox", "true"]).code, 125);
+}
+
+#[test]
 fn the_kernels_own_messages_are_kept() {
     let container =
         Background::start(&["--name", "sunk", "busybox", "sh", "-c", "sleep 1; echo c > /proc/sysrq-trigger"]);

@@ -5,17 +5,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::{Context, ui};
+use super::{Context, filter, ui};
 use crate::container::catalogue;
 use crate::container::control::{Client, Reply};
 use crate::container::log::{self, Entry, Reader};
-
-/// Milliseconds between two looks at a log that is followed.
-const LOOK: u16 = 100;
 
 /// Print what a container wrote
 #[derive(Debug, clap::Args)]
@@ -26,6 +25,12 @@ pub(super) struct Arguments {
     /// Only the last lines, or all
     #[arg(short = 'n', long, value_name = "NUMBER", default_value = "all")]
     tail: Tail,
+    /// Only what was written from then on: how long ago (10m), a date, or 2026-01-31T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = filter::until, conflicts_with = "kernel")]
+    since: Option<SystemTime>,
+    /// Only what was written until then
+    #[arg(long, value_name = "TIME", value_parser = filter::until, conflicts_with = "kernel")]
+    until: Option<SystemTime>,
     /// Put the time in front of each line
     #[arg(short, long)]
     timestamps: bool,
@@ -61,11 +66,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     }
     // Before the first look at the log, so that what is written until the end is not missed.
     let client = if arguments.follow { Client::connect(&context.folders, &container.record.id)? } else { None };
+    let changes = client.as_ref().map(|_| watch(&folder)).transpose()?;
     let path = log::path(&folder);
     let tried = || format!("Cannot read the log {}", path.display());
     let mut log = Reader::open(&path).with_context(tried)?;
+    let wanted = |entry: &Entry| arguments.wants(entry);
     if let (Tail::Last(count), Some(log)) = (arguments.tail, &mut log) {
-        print(log.last(count).with_context(tried)?, arguments.timestamps)?;
+        print(log.last(count, wanted).with_context(tried)?, arguments.timestamps)?;
     }
     let mut over = client.is_none();
     loop {
@@ -73,22 +80,55 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             log = Reader::open(&path).with_context(tried)?;
         }
         while let Some(entry) = log.as_mut().map_or(Ok(None), Reader::next).with_context(tried)? {
-            print([entry], arguments.timestamps)?;
+            print(Some(entry).filter(wanted), arguments.timestamps)?;
         }
         if over {
             return Ok(0);
         }
-        over = client.as_ref().is_none_or(|client| has_ended(client).unwrap_or(true));
+        over = match (&client, &changes) {
+            (Some(client), Some(changes)) => wait(client, changes, arguments.until)?,
+            _ => true,
+        };
     }
 }
 
-/// Waits a moment; whether the container has ended.
-fn has_ended(client: &Client) -> Result<bool> {
-    let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLIN)];
-    if poll(&mut fds, LOOK)? == 0 {
-        return Ok(false);
+impl Arguments {
+    fn wants(&self, entry: &Entry) -> bool {
+        if self.since.is_none() && self.until.is_none() {
+            return true;
+        }
+        let time = humantime::parse_rfc3339(&entry.time);
+        time.is_ok_and(|time| {
+            self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
+        })
     }
-    Ok(!matches!(client.reply()?, Some(Reply::Started | Reply::Done)))
+}
+
+/// Tells of everything that changes in a container's folder.
+fn watch(folder: &Path) -> Result<Inotify> {
+    let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    let start = || {
+        let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        changes.add_watch(folder, flags).map(|_| changes)
+    };
+    start().with_context(|| format!("Cannot watch {}", folder.display()))
+}
+
+/// Waits until something has changed; whether the container has ended, or the time to follow it is up.
+fn wait(client: &Client, changes: &Inotify, until: Option<SystemTime>) -> Result<bool> {
+    let left = until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
+    let timeout = left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+    let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLIN), PollFd::new(changes.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, timeout).context("Cannot wait for the container")?;
+    let [ended, changed] = fds.map(|fd| fd.any().unwrap_or(true));
+    if changed {
+        // What they were does not matter.
+        let _ = changes.read_events();
+    }
+    if ended && !matches!(client.reply(), Ok(Some(Reply::Started | Reply::Done))) {
+        return Ok(true);
+    }
+    Ok(left.is_some_and(|left| left.is_zero()))
 }
 
 fn print(entries: impl IntoIterator<Item = Entry>, timestamps: bool) -> Result<()> {

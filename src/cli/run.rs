@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use config::size;
 use image::store::Hold;
 use image::{Image, Platform, Reference, Store};
@@ -14,6 +14,7 @@ use super::registry::RegistryArguments;
 use super::{Context, mounts, pull, ui};
 use crate::container::attach::{self, Ended};
 use crate::container::control::Reply;
+use crate::container::log::Limits;
 use crate::container::record::Record;
 use crate::container::start::{self, Launched, Request};
 use crate::container::{catalogue, environment, terminal, volumes};
@@ -83,6 +84,9 @@ pub(super) struct Flags {
     /// A note on the container
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
+    /// How long the log may become: max-size=SIZE, max-file=NUMBER [default: 10 MB, 3 files]
+    #[arg(long, value_name = "KEY=VALUE")]
+    log_opt: Vec<String>,
     /// Boot this kernel (an ELF vmlinux) instead of the embedded one
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -179,6 +183,7 @@ fn request(arguments: Flags, detached: bool) -> Result<Request> {
         detached,
         remove: arguments.rm,
         labels: labels(&arguments.label)?,
+        log: log_limits(&arguments.log_opt)?,
         volumes: Vec::new(),
     })
 }
@@ -191,6 +196,21 @@ pub(super) fn labels(texts: &[String]) -> Result<BTreeMap<String, String>> {
         Ok((key.to_owned(), value.to_owned()))
     };
     texts.iter().map(split).collect()
+}
+
+/// Reads `--log-opt`, of what Docker's json-file driver knows.
+fn log_limits(texts: &[String]) -> Result<Limits> {
+    let mut limits = Limits::default();
+    for text in texts {
+        let wrong = || format!("The log option {text:?} is wrong");
+        match text.split_once('=') {
+            Some(("max-size", value)) => limits.size = size::parse(value).with_context(wrong)?,
+            Some(("max-file", value)) => limits.files = value.parse().with_context(wrong)?,
+            _ => bail!("{}: max-size=SIZE and max-file=NUMBER are known", wrong()),
+        }
+    }
+    ensure!(limits.size > 0 && limits.files > 0, "A log has at least one file, and that at least one byte (--log-opt)");
+    Ok(limits)
 }
 
 fn memory(text: &str) -> Result<u64> {

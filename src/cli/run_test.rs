@@ -65,3 +65,13 @@ fn a_label_without_a_value_has_an_empty_one() {
     assert_eq!(read, [("a".into(), "3".into()), ("b".into(), String::new())].into());
     assert!(labels(&["=x".into()]).is_err());
 }
+
+#[test]
+fn the_log_is_as_long_as_was_asked_for() {
+    assert_eq!(log_limits(&[]).unwrap(), Limits { size: 10_000_000, files: 3 });
+    let limits = log_limits(&["max-size=1m".into(), "max-file=2".into()]).unwrap();
+    assert_eq!(limits, Limits { size: 1 << 20, files: 2 });
+    for text in ["max-size=lots", "max-size=0", "max-file=0", "max-file=-1", "compress=true", "max-size"] {
+        assert!(log_limits(&[text.into()]).is_err(), "{text}");
+    }
+}

@@ -38,6 +38,7 @@ fn create(folders: &Folders, name: Option<&str>, remove: bool) -> (Record, Lock)
         remove,
         labels: Default::default(),
         entrypoint: 0,
+        log: Default::default(),
     };
     let lock = reservation.record(&record).unwrap();
     (record, lock)

@@ -2,20 +2,42 @@
 //!
 //! `{"log":"text\n","stream":"stdout","time":"2024-05-06T07:08:09.123456789Z"}`; a line that is longer than 16 KiB
 //! comes in pieces, of which only the last ends in a newline.
+//!
+//! A log that becomes too long is put aside under the next free number, `log.7`, and begun anew; the lowest numbers are
+//! removed. A number is never given twice while its file is there, so that readers always know what comes next.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+mod reader;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use config::wire::Stream;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use reader::Reader;
+
 /// Longest piece of a line, as Docker has it.
 const PIECE: usize = 16 << 10;
 /// Longest entry: every byte of a piece can take six in JSON, and the rest is short.
 const MAX_ENTRY: u64 = (PIECE as u64) * 6 + 256;
+
+/// How long a log may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Limits {
+    /// Bytes of one file, unless a single line is longer.
+    pub(crate) size: u64,
+    /// Files, the one that is written to included.
+    pub(crate) files: u32,
+}
+
+impl Default for Limits {
+    /// A container that talks without end must not fill the disk.
+    fn default() -> Limits {
+        Limits { size: 10_000_000, files: 3 }
+    }
+}
 
 /// One entry.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,15 +59,17 @@ pub(crate) fn path(folder: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
-    file: Option<File>,
+    limits: Limits,
+    /// The file, and its length.
+    file: Option<(File, u64)>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 impl Writer {
     /// Appends to `path`.
-    pub(crate) fn new(path: PathBuf) -> Writer {
-        Writer { path, file: None, stdout: Vec::new(), stderr: Vec::new() }
+    pub(crate) fn new(path: PathBuf, limits: Limits) -> Writer {
+        Writer { path, limits, file: None, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// Takes what the container wrote; lines are written when they are complete.
@@ -92,15 +116,89 @@ impl Writer {
     }
 
     fn flush(&mut self, entries: &[u8]) -> io::Result<()> {
-        if entries.is_empty() {
-            return Ok(());
+        let mut rest = entries;
+        while !rest.is_empty() {
+            // After a failure it is opened again, and looked at.
+            let (mut file, length) = match self.file.take() {
+                Some(open) => open,
+                None => open(&self.path)?,
+            };
+            let room = usize::try_from(self.limits.size.saturating_sub(length)).unwrap_or(usize::MAX);
+            let fitting = match whole_lines(rest, room) {
+                0 if length > 0 => {
+                    put_aside(&self.path, self.limits.files)?;
+                    continue;
+                }
+                0 => first_line(rest),
+                fitting => fitting,
+            };
+            let (now, later) = rest.split_at(fitting);
+            file.write_all(now)?;
+            self.file = Some((file, length.saturating_add(now.len() as u64)));
+            rest = later;
         }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(File::options().append(true).create(true).open(&self.path)?),
-        };
-        file.write_all(entries)
+        Ok(())
     }
+}
+
+/// Length of the whole lines at the beginning of `bytes` that take no more than `room`.
+fn whole_lines(bytes: &[u8], room: usize) -> usize {
+    let window = bytes.get(..room).unwrap_or(bytes);
+    window.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline.saturating_add(1))
+}
+
+/// Length of the first line of `bytes`.
+fn first_line(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| newline.saturating_add(1))
+}
+
+/// Opens a log to write more, and tells its length. A line that a power cut left unfinished is ended.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let mut file = File::options().read(true).append(true).create(true).open(path)?;
+    let mut length = file.metadata()?.len();
+    if length > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+            length = length.saturating_add(1);
+        }
+    }
+    Ok((file, length))
+}
+
+/// Gives the log the next number, and removes the oldest ones, so that with the one to come there are `files`.
+fn put_aside(path: &Path, files: u32) -> io::Result<()> {
+    let older = numbered(path)?;
+    let number = older.last().map_or(1, |(number, _)| number.saturating_add(1));
+    let kept = usize::try_from(files.saturating_sub(1)).unwrap_or(usize::MAX);
+    fs::rename(path, with_number(path, number))?;
+    let all = older.into_iter().map(|(_, path)| path).chain([with_number(path, number)]);
+    let all: Vec<PathBuf> = all.collect();
+    all.iter().take(all.len().saturating_sub(kept)).try_for_each(fs::remove_file)
+}
+
+fn with_number(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The parts of a log that were put aside, oldest first.
+fn numbered(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let number =
+            entry.file_name().to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
+        found.extend(number.map(|number: u64| (number, entry.path())));
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn append(entries: &mut Vec<u8>, stream: Stream, text: &[u8], time: &str) -> io::Result<()> {
@@ -128,56 +226,6 @@ fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
         _ => bytes.len(),
-    }
-}
-
-/// Reads a log's entries in order. It may grow meanwhile: after `None`, more may come.
-pub(crate) struct Reader {
-    file: BufReader<File>,
-    line: Vec<u8>,
-}
-
-impl Reader {
-    /// Opens `path`; `None` if nothing was ever written.
-    pub(crate) fn open(path: &Path) -> io::Result<Option<Reader>> {
-        match File::open(path) {
-            Ok(file) => Ok(Some(Reader { file: BufReader::new(file), line: Vec::new() })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The next entry that is complete and readable. Others (a line that power cut off) are passed over.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
-        loop {
-            let room = MAX_ENTRY.saturating_sub(self.line.len() as u64);
-            let read = io::Read::take(&mut self.file, room).read_until(b'\n', &mut self.line)?;
-            if !self.line.ends_with(b"\n") && (self.line.len() as u64) < MAX_ENTRY {
-                if read == 0 {
-                    return Ok(None);
-                }
-                continue;
-            }
-            let entry = serde_json::from_slice(&self.line);
-            self.line.clear();
-            if let Ok(entry) = entry {
-                return Ok(Some(entry));
-            }
-        }
-    }
-
-    /// Goes on to the last `count` lines and returns them.
-    pub(crate) fn last(&mut self, count: usize) -> io::Result<VecDeque<Entry>> {
-        let mut entries = VecDeque::new();
-        let mut lines = 0;
-        while let Some(entry) = self.next()? {
-            lines += usize::from(entry.log.ends_with('\n'));
-            entries.push_back(entry);
-            while lines > count || (count == 0 && !entries.is_empty()) {
-                lines -= usize::from(entries.pop_front().is_some_and(|entry| entry.log.ends_with('\n')));
-            }
-        }
-        Ok(entries)
     }
 }
 

@@ -12,6 +12,7 @@ use config::wire::Process;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::log::Limits;
 use super::volume::Volume;
 
 /// Name of the file that says what it is.
@@ -62,6 +63,9 @@ pub(crate) struct Record {
     /// How many of the process's arguments are its entrypoint.
     #[serde(default)]
     pub(crate) entrypoint: usize,
+    /// How long its log may become.
+    #[serde(default)]
+    pub(crate) log: Limits,
 }
 
 /// How a container goes. One without `state.json` is being made, or is one with `remove` that is being started.

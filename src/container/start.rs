@@ -14,6 +14,7 @@ use image::Image;
 use super::catalogue::{self, Reservation};
 use super::control::{Begin, Client, Streams};
 use super::lock::Lock;
+use super::log::Limits;
 use super::record::{Record, State};
 use super::volume::Volume;
 use super::{environment, id, monitor, packet, process, signal};
@@ -58,6 +59,8 @@ pub(crate) struct Request {
     pub(crate) remove: bool,
     /// `--label`
     pub(crate) labels: BTreeMap<String, String>,
+    /// `--log-opt`
+    pub(crate) log: Limits,
 }
 
 /// The streams of whoever starts a container: our ends of them.
@@ -231,6 +234,7 @@ fn join(request: Request, image: &Image, id: &str, name: &str) -> Result<Record>
         remove: request.remove,
         labels: config.labels.clone().into_iter().chain(request.labels).collect(),
         entrypoint,
+        log: request.log,
     })
 }
 

@@ -82,7 +82,10 @@ fn state_of(state: &State) -> Value {
 fn host_config(record: &Record) -> Value {
     json!({
         "Binds": record.volumes.iter().map(bind).collect::<Vec<_>>(),
-        "LogConfig": { "Type": "json-file", "Config": {} },
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": { "max-size": record.log.size.to_string(), "max-file": record.log.files.to_string() },
+        },
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
         "AutoRemove": record.remove,
         "Memory": record.memory,
@@ -174,6 +177,7 @@ mod tests {
             remove: false,
             labels: [("a".to_owned(), "b".to_owned())].into(),
             entrypoint: 2,
+            log: Default::default(),
         };
         Container { record, state: State::created() }
     }

@@ -33,6 +33,7 @@ fn container() -> Container {
         remove: false,
         labels: [("tier".to_owned(), "front".to_owned())].into(),
         entrypoint: 0,
+        log: Default::default(),
     };
     Container { record, state: State::running(1).exited(3, String::new()) }
 }

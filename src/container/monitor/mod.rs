@@ -97,7 +97,7 @@ fn keep(record: &Record, first: First, signals: SignalFd) -> Kept {
         reader.into_iter().for_each(|reader| output.attach(reader));
     }
     let folder = catalogue::folder(&folders, &record.id);
-    let log = log::Writer::new(log::path(&folder));
+    let log = log::Writer::new(log::path(&folder), record.log);
     let mut state = State::created();
     let pid = vmm.id();
     let mut on_start = || {

@@ -129,7 +129,7 @@ mod tests {
     use crate::container::packet::stream_pair;
 
     fn no_log() -> log::Writer {
-        log::Writer::new("/nonexistent/log".into())
+        log::Writer::new("/nonexistent/log".into(), log::Limits::default())
     }
 
     #[test]

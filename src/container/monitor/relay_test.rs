@@ -44,6 +44,7 @@ fn record() -> Record {
         remove: true,
         labels: Default::default(),
         entrypoint: 0,
+        log: log::Limits::default(),
     }
 }
 
@@ -60,7 +61,7 @@ fn stage() -> Stage {
     let mut outputs = [Output::new(Stream::Stdout), Output::new(Stream::Stderr)];
     outputs[0].attach(stdout.1);
     outputs[1].attach(stderr.1);
-    let log = log::Writer::new(log::path(folder.path()));
+    let log = log::Writer::new(log::path(folder.path()), log::Limits::default());
     let relay = thread::spawn(move || {
         let record = record();
         let clients = Clients::alone(first);
