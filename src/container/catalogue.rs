@@ -9,7 +9,7 @@ use config::Folders;
 
 use super::lock::{self, Lock};
 use super::record::{self, Record, State, Status};
-use super::{id, make_private_folder, names};
+use super::{id, make_private_folder, names, process};
 
 /// Exit code of a container that was ended from outside, as by SIGKILL.
 pub(crate) const KILLED: u8 = 137;
@@ -269,15 +269,16 @@ fn sweep(folders: &Folders, id: &str, folder: &Path) -> Result<Option<Container>
         remove_locked(folders, &record, lock)?;
         return Ok(None);
     }
-    let last_words = last_words(folders, id);
+    let mut state = state;
+    if state.status != Status::Exited {
+        // It is killed with its monitor, and may write to the container's root until then.
+        process::await_end(state.pid, id).context("The container's microVM does not end")?;
+        let error = format!("The container's monitor was killed, or the host went down{}", last_words(folders, id));
+        state = state.exited(KILLED, error);
+        record.write_state(folder, &state)?;
+    }
     sweep_run_folder(folders, id);
     drop(lock);
-    if state.status == Status::Exited {
-        return Ok(Some(Container { record, state }));
-    }
-    let error = format!("The container's monitor was killed, or the host went down{last_words}");
-    let state = state.exited(KILLED, error);
-    record.write_state(folder, &state)?;
     Ok(Some(Container { record, state }))
 }
 
