@@ -9,7 +9,7 @@ use super::{Bytes, Error, Layer, Reason, Source, Stop, Wanted};
 use crate::digest::{self, Algorithm, Hashing};
 use crate::layer::{self, Base, Stack};
 use crate::manifest::Descriptor;
-use crate::store::Temp;
+use crate::store::{self, Temp};
 use crate::{Digest, Progress, Store};
 
 /// One layer to be brought in.
@@ -38,15 +38,14 @@ impl<'a> Job<'a, '_> {
     pub(super) fn run(&self, known: bool) -> Result<Layer, Error> {
         let (store, label) = (self.store, self.wanted.label());
         let written = [self.place, &self.wanted.diff_id].into_iter().find(|key| store.layer(key).exists());
-        let here = self.wanted.blob.as_ref().map(|(digest, _)| store.blob(digest)).filter(|path| path.exists());
+        let here = self.wanted.blob.as_ref().map(|(digest, _)| self.stored(digest)).transpose()?.flatten();
         if let Some(key) = written.filter(|_| known && here.is_some()) {
             self.progress.present(label);
             return Ok(self.present(key));
         }
         let erofs = || if written.is_some() { Ok(None) } else { self.temp().map(Some) };
         let written = written.unwrap_or(&self.wanted.diff_id);
-        if let Some(path) = here {
-            let file = File::open(path).map_err(|source| Error::Write { layer: label.clone(), source })?;
+        if let Some(file) = here {
             match self.stream(Box::new(file), Output { blob: None, erofs: erofs()? }, 0, written) {
                 Err(Error::Blob { source, .. }) => log::warn!("Layer {label} is damaged in the store: {source}"),
                 other => return other,
@@ -59,6 +58,14 @@ impl<'a> Job<'a, '_> {
             }
             (Source::Resumable(open), None) => self.fresh(open(self.position, 0), erofs()?, written),
             (Source::Whole(open), _) => self.fresh(open(self.position), erofs()?, written),
+        }
+    }
+
+    /// The blob, if it is in the store; another process may remove it at any time.
+    fn stored(&self, digest: &Digest) -> Result<Option<File>, Error> {
+        match File::open(self.store.blob(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            result => result.map(Some).map_err(|source| Error::Write { layer: self.wanted.label().clone(), source }),
         }
     }
 
@@ -236,7 +243,11 @@ pub(super) fn place(store: &Store, wanted: &[Wanted], places: &[Digest], layers:
             continue;
         }
         let label = wanted.label();
-        let fail = |source| Error::Write { layer: label.clone(), source };
+        let fail = |source: io::Error| match source.kind() {
+            // Another process has removed it.
+            io::ErrorKind::NotFound => Error::Commit(store::Error::Vanished),
+            _ => Error::Write { layer: label.clone(), source },
+        };
         let stored = store.blob(&layer.descriptor.digest);
         let blob = layer.blob.as_ref().or_else(|| below.iter().filter(twin).find_map(|other| other.blob.as_ref()));
         let blob = open(blob, &stored).map_err(fail)?;

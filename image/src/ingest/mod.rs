@@ -89,9 +89,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what has come in may serve another try: the source failed, and not the image or the disk.
+    /// Whether what has come in may serve another try: it was not the image or the disk that failed.
     fn may_go_on(&self) -> bool {
-        matches!(self, Error::Fetch { .. })
+        matches!(self, Error::Fetch { .. } | Error::Commit(store::Error::Vanished))
     }
 }
 
@@ -158,10 +158,11 @@ pub(crate) fn image(
     progress.plan(&plan);
     let mut round = 1;
     loop {
-        let layers = layers(store, wanted, source, progress)?;
-        match store.commit(incoming(layers)) {
-            Err(store::Error::Vanished) if round < ROUNDS => round += 1,
-            other => return other.map_err(Error::Commit),
+        let layers = layers(store, wanted, source, progress);
+        let result = layers.and_then(|layers| store.commit(incoming(layers)).map_err(Error::Commit));
+        match result {
+            Err(Error::Commit(store::Error::Vanished)) if round < ROUNDS => round += 1,
+            other => return other,
         }
     }
 }
