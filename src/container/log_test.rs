@@ -194,3 +194,33 @@ fn what_comes_at_once_is_divided_between_files() {
     assert!(lengths.len() > 1 && lengths.iter().all(|length| *length <= 1000), "{lengths:?}");
     assert_eq!(entries(&path).iter().flat_map(|entry| entry.log.bytes()).collect::<Vec<_>>(), burst);
 }
+
+#[test]
+fn a_reader_beside_a_writer_that_puts_aside_all_the_time_misses_nothing() {
+    const LINES: usize = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(folder.path());
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut writer = Writer::new(path, Limits { size: 400, files: 100_000 });
+            (0..LINES).for_each(|number| writer.write(Stream::Stdout, &line(number)).unwrap());
+        }
+    });
+    let mut reader = None;
+    let mut expected = 0;
+    while expected < LINES {
+        let over = writer.is_finished();
+        if reader.is_none() {
+            reader = Reader::open(&path).unwrap();
+        }
+        let Some(entry) = reader.as_mut().and_then(|reader| reader.next().unwrap()) else {
+            assert!(!over, "the end was reached after {expected} lines");
+            std::thread::yield_now();
+            continue;
+        };
+        assert_eq!(entry.log.as_bytes(), line(expected));
+        expected += 1;
+    }
+    writer.join().unwrap();
+}

@@ -29,6 +29,8 @@ impl Reader {
             let aside = oldest.is_some();
             let oldest = oldest.map_or_else(|| path.to_owned(), |(_, oldest)| oldest);
             match File::open(&oldest) {
+                // Put aside between the two calls.
+                Ok(_) if !aside && !numbered(path)?.is_empty() => {}
                 Ok(file) => {
                     let (file, line) = (BufReader::new(file), Vec::new());
                     return Ok(Some(Reader { path: path.to_owned(), file, line, aside }));
@@ -69,19 +71,24 @@ impl Reader {
             self.aside = !is_ours(&self.path);
             return Ok(self.aside);
         }
-        loop {
+        let next = || -> io::Result<Option<PathBuf>> {
             let older = numbered(&self.path)?;
             let after = older.iter().position(|(_, path)| is_ours(path)).map_or(0, |place| place.saturating_add(1));
-            let next = older.get(after).map(|(_, path)| path);
-            match File::open(next.unwrap_or(&self.path)) {
+            Ok(older.into_iter().nth(after).map(|(_, path)| path))
+        };
+        loop {
+            let found = next()?;
+            match File::open(found.as_ref().unwrap_or(&self.path)) {
+                // Put aside between the two calls.
+                Ok(_) if found.is_none() && next()?.is_some() => {}
                 Ok(file) => {
-                    self.aside = next.is_some();
+                    self.aside = found.is_some();
                     self.file = BufReader::new(file);
                     self.line.clear();
                     return Ok(true);
                 }
                 // Removed between the two calls, because the log grows fast.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && next.is_some() => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && found.is_some() => {}
                 // Put aside, and not begun anew yet.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(error),
